@@ -1,0 +1,80 @@
+//! Admission: what a write may look like beyond its schema.
+//!
+//! Called by the registry's write path. Mutating admission runs before validation, validating
+//! admission after it, each in upstream's plugin order (contract/admission.md).
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::api::resource::Resource;
+use crate::api::status::Status;
+use crate::request::{RequestContext, UserInfo};
+
+/// The operation under admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Create.
+    Create,
+    /// Update and patch.
+    Update,
+    /// Delete.
+    Delete,
+    /// Connect (exec, proxy, …).
+    Connect,
+}
+
+/// One write under admission.
+pub struct Admission<'a> {
+    /// Operation.
+    pub operation: Operation,
+    /// Row of the resource.
+    pub resource: &'a Resource,
+    /// Subresource or empty.
+    pub subresource: &'a str,
+    /// Namespace or empty.
+    pub namespace: &'a str,
+    /// Name; may be empty on create with generateName.
+    pub name: &'a str,
+    /// The new object; `Null` on delete. Plugins that mutate change it in place.
+    pub object: &'a mut Value,
+    /// The stored object; `None` on create.
+    pub old_object: Option<&'a Value>,
+    /// CreateOptions, UpdateOptions, PatchOptions or DeleteOptions as sent.
+    pub options: &'a Value,
+    /// Nothing will be stored.
+    pub dry_run: bool,
+    /// Who asks.
+    pub user: &'a UserInfo,
+    /// For warnings, annotations and stages.
+    pub ctx: &'a mut RequestContext,
+}
+
+/// An admission plugin. Both passes default to "admit".
+#[async_trait]
+pub trait AdmissionPlugin: Send + Sync {
+    /// Upstream's plugin name, for flags, metrics and stages.
+    fn name(&self) -> &'static str;
+
+    /// Whether the plugin wants this operation.
+    fn handles(&self, operation: Operation) -> bool;
+
+    /// Whether [`AdmissionPlugin::admit`] does anything.
+    fn mutates(&self) -> bool {
+        false
+    }
+
+    /// Whether [`AdmissionPlugin::validate`] does anything.
+    fn validates(&self) -> bool {
+        false
+    }
+
+    /// The mutating pass. An error is the client's answer.
+    async fn admit(&self, _admission: &mut Admission<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// The validating pass. Must not change the object. An error is the client's answer.
+    async fn validate(&self, _admission: &mut Admission<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! The Kubernetes API as data: names, `Status`, field errors, selectors, schemas, patches.
+//!
+//! Level 0: imports nothing of this crate but `base`. Knows nothing of HTTP, storage or users.
+//!
+//! # Invariants
+//! - No kind has Rust code here; kinds are rows ([`resource::Resource`]) and schemas.
+
+pub mod field;
+pub mod names;
+pub mod objects;
+pub mod resource;
+pub mod status;

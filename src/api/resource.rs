@@ -1,0 +1,115 @@
+//! `Resource`: one row of the resource table. Plain data, so that every level may look at it.
+//!
+//! The rows of built-in kinds are in `registry::table`; custom resources and Verbatim's own kinds
+//! add rows at run time. What cannot be data (defaults, validation) is the row's strategy, which
+//! `registry` keeps beside it.
+
+use crate::api::names::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, Name};
+
+/// One served (group, version, resource).
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// API group, empty for core.
+    pub group: Name,
+    /// Version of this row.
+    pub version: Name,
+    /// Plural, as in the URL.
+    pub plural: Name,
+    /// Singular.
+    pub singular: Name,
+    /// Kind.
+    pub kind: Name,
+    /// Kind of the list; `<Kind>List` except where upstream differs.
+    pub list_kind: Name,
+    /// Namespaced or cluster-scoped.
+    pub namespaced: bool,
+    /// Short names for kubectl.
+    pub short_names: Vec<Name>,
+    /// Categories for kubectl (`all`).
+    pub categories: Vec<Name>,
+    /// Verbs of the main resource, sorted, as discovery lists them.
+    pub verbs: Vec<Name>,
+    /// Subresources, sorted by name.
+    pub subresources: Vec<Subresource>,
+    /// Storage key prefix below the store's prefix, without slashes at its ends (`services/specs`).
+    /// Empty for virtual resources that store nothing (reviews, bindings).
+    pub storage_prefix: Name,
+    /// The version that is written to storage.
+    pub storage_version: GroupVersion,
+    /// Whether the row is a custom resource.
+    pub custom: bool,
+    /// Whether it is served without `--runtime-config`.
+    pub on_by_default: bool,
+    /// Update without resourceVersion overwrites.
+    pub allow_unconditional_update: bool,
+    /// PUT of a missing object creates it.
+    pub allow_create_on_update: bool,
+    /// DELETE answers the object instead of a Status.
+    pub returns_deleted_object: bool,
+    /// `metadata.generation` counts changes of the spec.
+    pub tracks_generation: bool,
+    /// Time to live after each write, in seconds (events); zero for none.
+    pub ttl_seconds: u32,
+    /// Selectable fields beside `metadata.name` and `metadata.namespace`: label as in the query and
+    /// the path in the object, dot separated.
+    pub selectable_fields: Vec<SelectableField>,
+}
+
+/// One selectable field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelectableField {
+    /// Name in `fieldSelector`.
+    pub label: Name,
+    /// Dotted path in the object whose value, printed, is compared; missing prints as `default`.
+    pub path: Name,
+    /// What a missing field compares as (`""`, `false`, `0`).
+    pub default: Name,
+}
+
+/// One subresource of a row.
+#[derive(Clone, Debug)]
+pub struct Subresource {
+    /// Name, for example `status`.
+    pub name: Name,
+    /// Kind it speaks; group and version are those of the row unless the kind is foreign (Scale).
+    pub kind: GroupVersionKind,
+    /// Verbs, sorted.
+    pub verbs: Vec<Name>,
+}
+
+impl Resource {
+    /// Group and resource, for error texts.
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource::new(self.group.clone(), self.plural.clone())
+    }
+
+    /// Group and kind, for error texts.
+    pub fn group_kind(&self) -> GroupKind {
+        GroupKind::new(self.group.clone(), self.kind.clone())
+    }
+
+    /// Group and version.
+    pub fn group_version(&self) -> GroupVersion {
+        GroupVersion::new(self.group.clone(), self.version.clone())
+    }
+
+    /// Group, version and kind.
+    pub fn group_version_kind(&self) -> GroupVersionKind {
+        GroupVersionKind::new(self.group.clone(), self.version.clone(), self.kind.clone())
+    }
+
+    /// Whether the main resource has `verb`.
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|v| v == verb)
+    }
+
+    /// The subresource called `name`.
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// Whether the row has a `status` subresource.
+    pub fn has_status(&self) -> bool {
+        self.subresource("status").is_some()
+    }
+}

@@ -1,0 +1,380 @@
+//! `Status`: the one error that leaves this server, and the constructors that word it.
+//!
+//! Called by everything that answers a client. Every constructor is named after the
+//! Kubernetes reason it produces and words its message as apimachinery's `api/errors` does
+//! (contract/handler_chain.md §8). Internal causes are never put here; log them where handled.
+
+use serde_json::{Map, Value, json};
+
+use crate::api::field::FieldErrors;
+use crate::api::names::{GroupKind, GroupResource};
+
+/// One cause inside [`Details`]: `{reason, message, field}` on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// Machine-readable cause type, for example `FieldValueInvalid`. Serialized as `reason`.
+    pub reason: String,
+    /// Human-readable text.
+    pub message: String,
+    /// Field path, for example `spec.replicas`; empty when not about a field.
+    pub field: String,
+}
+
+/// `details` of a [`Status`]. Empty members are left out on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Object name, or for some reasons the operation.
+    pub name: String,
+    /// API group of `kind`.
+    pub group: String,
+    /// Usually the *resource* plural; the *Kind* for `Invalid`.
+    pub kind: String,
+    /// UID of the object, on successful deletes.
+    pub uid: String,
+    /// Causes in order.
+    pub causes: Vec<Cause>,
+    /// Seconds to wait; also sent as the `Retry-After` header when above zero.
+    pub retry_after_seconds: u32,
+}
+
+/// A Kubernetes `Status` object (`meta/v1`), used both as the error type of every handler and
+/// as the body of successful deletes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Status {
+    /// HTTP status code. 200 for successes, and then absent from the body unless `explicit_code`.
+    pub code: u16,
+    /// Machine-readable reason, `NotFound` and so on; empty is allowed.
+    pub reason: &'static str,
+    /// Human-readable message.
+    pub message: String,
+    /// `None` leaves `details` out altogether; `Some(default)` prints `{}`.
+    pub details: Option<Box<Details>>,
+    /// `metadata.continue` (only on 410 answers to expired continue tokens).
+    pub continue_token: Option<String>,
+    /// Success bodies print `code` only where upstream does (binding, eviction: 201).
+    pub explicit_code: bool,
+}
+
+impl Status {
+    /// A failure with the given code, reason and message and no details.
+    pub fn failure(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Status {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            continue_token: None,
+            explicit_code: false,
+        }
+    }
+
+    /// A success body: `{"status":"Success"}` with optional details, HTTP `code`.
+    pub fn success(code: u16, details: Option<Details>) -> Self {
+        Status {
+            code,
+            reason: "",
+            message: String::new(),
+            details: details.map(Box::new),
+            continue_token: None,
+            explicit_code: false,
+        }
+    }
+
+    fn with_details(mut self, details: Details) -> Self {
+        self.details = Some(Box::new(details));
+        self
+    }
+
+    /// Adds `details.retryAfterSeconds`.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.details.get_or_insert_default().retry_after_seconds = seconds;
+        self
+    }
+
+    /// Adds one cause.
+    #[must_use]
+    pub fn cause(mut self, reason: &str, message: impl Into<String>, field: &str) -> Self {
+        self.details.get_or_insert_default().causes.push(Cause {
+            reason: reason.into(),
+            message: message.into(),
+            field: field.into(),
+        });
+        self
+    }
+
+    /// True for codes below 400.
+    pub fn is_success(&self) -> bool {
+        self.code < 400
+    }
+
+    /// 404 `NotFound`: `pods "x" not found`.
+    pub fn not_found(resource: &GroupResource, name: &str) -> Self {
+        Self::failure(404, "NotFound", format!("{resource} \"{name}\" not found")).with_details(
+            Details {
+                name: name.into(),
+                group: resource.group.to_string(),
+                kind: resource.resource.to_string(),
+                ..Details::default()
+            },
+        )
+    }
+
+    /// 404 for an unknown path inside a served group/version.
+    pub fn no_such_resource() -> Self {
+        Self::failure(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .with_details(Details::default())
+    }
+
+    /// 409 `AlreadyExists`.
+    pub fn already_exists(resource: &GroupResource, name: &str) -> Self {
+        Self::failure(
+            409,
+            "AlreadyExists",
+            format!("{resource} \"{name}\" already exists"),
+        )
+        .with_details(Details {
+            name: name.into(),
+            group: resource.group.to_string(),
+            kind: resource.resource.to_string(),
+            ..Details::default()
+        })
+    }
+
+    /// 409 `Conflict`: `Operation cannot be fulfilled on pods "x": <why>`. `resource` may carry a
+    /// subresource (`pods/binding`).
+    pub fn conflict(resource: &GroupResource, name: &str, why: &str) -> Self {
+        Self::failure(
+            409,
+            "Conflict",
+            format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}"),
+        )
+        .with_details(Details {
+            name: name.into(),
+            group: resource.group.to_string(),
+            kind: resource.resource.to_string(),
+            ..Details::default()
+        })
+    }
+
+    /// The 409 of an update whose resourceVersion is not the stored one.
+    pub fn modified(resource: &GroupResource, name: &str) -> Self {
+        Self::conflict(
+            resource,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
+    }
+
+    /// 403 `Forbidden`: `pods "x" is forbidden: <why>`; the name part is left out when empty.
+    pub fn forbidden(resource: &GroupResource, name: &str, why: &str) -> Self {
+        let message = match (resource.resource.is_empty(), name.is_empty()) {
+            (true, _) => format!("forbidden: {why}"),
+            (false, true) => format!("{resource} is forbidden: {why}"),
+            (false, false) => format!("{resource} \"{name}\" is forbidden: {why}"),
+        };
+        Self::failure(403, "Forbidden", message).with_details(Details {
+            name: name.into(),
+            group: resource.group.to_string(),
+            kind: resource.resource.to_string(),
+            ..Details::default()
+        })
+    }
+
+    /// 401 `Unauthorized`.
+    pub fn unauthorized() -> Self {
+        Self::failure(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 400 `BadRequest` with free text.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::failure(400, "BadRequest", message)
+    }
+
+    /// 422 `Invalid` from field errors; `kind` is the *Kind*.
+    pub fn invalid(kind: &GroupKind, name: &str, errors: &FieldErrors) -> Self {
+        let joined = errors.to_aggregate();
+        Self::failure(
+            422,
+            "Invalid",
+            format!("{kind} \"{name}\" is invalid: {joined}"),
+        )
+        .with_details(Details {
+            name: name.into(),
+            group: kind.group.to_string(),
+            kind: kind.kind.to_string(),
+            causes: errors.causes(),
+            ..Details::default()
+        })
+    }
+
+    /// 405 `MethodNotAllowed` from a handler: `<action> is not supported on resources of kind "x"`.
+    pub fn method_not_supported(resource: &GroupResource, action: &str) -> Self {
+        Self::failure(
+            405,
+            "MethodNotAllowed",
+            format!("{action} is not supported on resources of kind \"{resource}\""),
+        )
+        .with_details(Details {
+            group: resource.group.to_string(),
+            kind: resource.resource.to_string(),
+            ..Details::default()
+        })
+    }
+
+    /// 405 for an unrouted method.
+    pub fn method_not_allowed() -> Self {
+        Self::failure(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
+        .with_details(Details::default())
+    }
+
+    /// 406 from a handler.
+    pub fn not_acceptable(message: impl Into<String>) -> Self {
+        Self::failure(406, "NotAcceptable", message)
+    }
+
+    /// 415 from a handler.
+    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::failure(415, "UnsupportedMediaType", message)
+    }
+
+    /// 413 `RequestEntityTooLarge`.
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self::failure(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: {}", message.into()),
+        )
+    }
+
+    /// 410 `Expired`.
+    pub fn expired(message: impl Into<String>) -> Self {
+        Self::failure(410, "Expired", message)
+    }
+
+    /// 504 for a resourceVersion the server has not reached.
+    pub fn too_large_resource_version(wanted: u64, current: u64) -> Self {
+        Self::failure(
+            504,
+            "Timeout",
+            format!("Timeout: Too large resource version: {wanted}, current: {current}"),
+        )
+        .cause("ResourceVersionTooLarge", "Too large resource version", "")
+        .retry_after(1)
+    }
+
+    /// 504 `Timeout`: message is prefixed `Timeout: `.
+    pub fn timeout(message: &str) -> Self {
+        Self::failure(504, "Timeout", format!("Timeout: {message}"))
+            .with_details(Details::default())
+    }
+
+    /// 429 `TooManyRequests` as a Status (not flow control's plain text).
+    pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Self {
+        Self::failure(429, "TooManyRequests", message).retry_after(retry_after_seconds)
+    }
+
+    /// 500 `InternalError`: `Internal error occurred: <text>`, with the text as the only cause.
+    pub fn internal(text: &str) -> Self {
+        let mut status = Self::failure(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {text}"),
+        );
+        status.details = Some(Box::new(Details {
+            causes: vec![Cause {
+                message: text.into(),
+                ..Cause::default()
+            }],
+            ..Details::default()
+        }));
+        status
+    }
+
+    /// 503 `ServiceUnavailable`.
+    pub fn service_unavailable(message: impl Into<String>) -> Self {
+        Self::failure(503, "ServiceUnavailable", message)
+    }
+
+    /// The `Status` object as JSON, with `kind` and `apiVersion`.
+    pub fn to_json(&self) -> Value {
+        let mut metadata = Map::new();
+        if let Some(token) = &self.continue_token {
+            metadata.insert("continue".into(), json!(token));
+        }
+        let mut out = Map::new();
+        out.insert("kind".into(), json!("Status"));
+        out.insert("apiVersion".into(), json!("v1"));
+        out.insert("metadata".into(), Value::Object(metadata));
+        let status = if self.is_success() {
+            "Success"
+        } else {
+            "Failure"
+        };
+        out.insert("status".into(), json!(status));
+        if !self.message.is_empty() {
+            out.insert("message".into(), json!(self.message));
+        }
+        if !self.reason.is_empty() {
+            out.insert("reason".into(), json!(self.reason));
+        }
+        if let Some(details) = &self.details {
+            out.insert("details".into(), details.to_json());
+        }
+        if !self.is_success() || self.explicit_code {
+            out.insert("code".into(), json!(self.code));
+        }
+        Value::Object(out)
+    }
+}
+
+impl Details {
+    fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        for (key, text) in [
+            ("name", &self.name),
+            ("group", &self.group),
+            ("kind", &self.kind),
+            ("uid", &self.uid),
+        ] {
+            if !text.is_empty() {
+                out.insert(key.into(), json!(text));
+            }
+        }
+        if !self.causes.is_empty() {
+            out.insert(
+                "causes".into(),
+                self.causes.iter().map(Cause::to_json).collect(),
+            );
+        }
+        if self.retry_after_seconds > 0 {
+            out.insert("retryAfterSeconds".into(), json!(self.retry_after_seconds));
+        }
+        Value::Object(out)
+    }
+}
+
+impl Cause {
+    fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        for (key, text) in [
+            ("reason", &self.reason),
+            ("message", &self.message),
+            ("field", &self.field),
+        ] {
+            if !text.is_empty() {
+                out.insert(key.into(), json!(text));
+            }
+        }
+        Value::Object(out)
+    }
+}

@@ -1,0 +1,1 @@
+//! The record: audit policy, events and sinks.

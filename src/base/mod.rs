@@ -1,0 +1,1 @@
+//! Clock, tasks and bounded queues.

@@ -1,0 +1,1 @@
+//! Endpoints: router, discovery, OpenAPI, negotiation and one handler per verb.

@@ -1,0 +1,80 @@
+//! `Strategy`: what a kind adds to the generic registry.
+//!
+//! Everything that can be data is in the row; what is logic is here. Strategies see trees
+//! (`serde_json::Value`) of the row's own version. They never read storage; rules that need other
+//! objects are admission plugins.
+
+use serde_json::Value;
+
+use crate::api::field::FieldErrors;
+
+/// What a strategy is told about a write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteContext<'a> {
+    /// Subresource or empty.
+    pub subresource: &'a str,
+    /// Namespace or empty.
+    pub namespace: &'a str,
+    /// User name of the writer (CSRs record it).
+    pub user: Option<&'a crate::request::UserInfo>,
+}
+
+/// What is particular to one kind. Every method has a default that does nothing, so a kind writes
+/// only its own rules. Subresource writes call the same methods with `ctx.subresource` set.
+///
+/// Order on create: `default` → (mutating admission) → `prepare_for_create` → `validate` →
+/// `warnings`. On update: `default` → (mutating admission) → `prepare_for_update` → `validate` with
+/// `old` → `warnings`. ObjectMeta itself is validated by the registry, before the strategy's errors.
+pub trait Strategy: Send + Sync {
+    /// Fills defaults (upstream's `SetDefaults_*`). Runs on every decoded object, so it must be
+    /// idempotent. Schema-declared defaults are filled before.
+    fn default(&self, _object: &mut Value) {}
+
+    /// Wipes and sets what clients may not on create (status, generation-like fields). The registry
+    /// itself drops `status` where the row has a status subresource.
+    fn prepare_for_create(&self, _object: &mut Value, _ctx: &WriteContext<'_>) {}
+
+    /// Carries over what clients may not change on update. The registry itself keeps `status` on
+    /// main-resource writes and everything but `status` (and metadata) on status writes.
+    fn prepare_for_update(&self, _object: &mut Value, _old: &Value, _ctx: &WriteContext<'_>) {}
+
+    /// Validates a new object (`old` is `None`) or an update (both), in upstream's order.
+    fn validate(
+        &self,
+        _object: &Value,
+        _old: Option<&Value>,
+        _ctx: &WriteContext<'_>,
+        _errors: &mut FieldErrors,
+    ) {
+    }
+
+    /// Warning header texts for a create (`old` is `None`) or an update.
+    fn warnings(
+        &self,
+        _object: &Value,
+        _old: Option<&Value>,
+        _ctx: &WriteContext<'_>,
+    ) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether an update changes what `metadata.generation` counts. The default compares everything
+    /// but `metadata` and `status`.
+    fn spec_changed(&self, object: &Value, old: &Value) -> bool {
+        let strip = |v: &Value| -> Vec<(String, Value)> {
+            let members = v.as_object().into_iter().flatten();
+            members
+                .filter(|(k, _)| {
+                    !matches!(k.as_str(), "metadata" | "status" | "kind" | "apiVersion")
+                })
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
+        };
+        strip(object) != strip(old)
+    }
+}
+
+/// A strategy without any rule.
+pub struct Plain;
+
+impl Strategy for Plain {}

@@ -1,0 +1,168 @@
+//! `RequestContext`: everything known about one request, in one typed place.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, Method, Uri};
+use rustls_pki_types::CertificateDer;
+use serde_json::Value;
+
+use crate::request::{RequestInfo, StageTrace, UserInfo};
+
+/// Audit level, ordered as in `audit.k8s.io/v1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuditLevel {
+    /// No event.
+    #[default]
+    None,
+    /// Metadata only.
+    Metadata,
+    /// Metadata and request body.
+    Request,
+    /// Metadata, request and response bodies.
+    RequestResponse,
+}
+
+/// What the audit filter decided and what later stages add for the event.
+#[derive(Clone, Debug, Default)]
+pub struct AuditState {
+    /// Level of the rule that matched.
+    pub level: AuditLevel,
+    /// Stages not to emit, as on the wire.
+    pub omit_stages: Vec<&'static str>,
+    /// Leave managedFields out of the bodies.
+    pub omit_managed_fields: bool,
+    /// Name or number of the policy rule that decided, for `policy explain` and search.
+    pub rule: Option<usize>,
+    /// Annotations; set once per key (a second, different value is dropped and logged).
+    pub annotations: Vec<(Cow<'static, str>, String)>,
+    /// JSON text of the request object, captured right after decode when the level asks for it.
+    pub request_object: Option<Bytes>,
+    /// JSON text of the response object, when the level asks for it.
+    pub response_object: Option<Bytes>,
+    /// The `Status` body that was answered, if the answer was one.
+    pub response_status: Option<Value>,
+    /// Object name from the body, where the URL has none.
+    pub object_name: Option<String>,
+    /// Object namespace from the body, where the URL has none.
+    pub object_namespace: Option<String>,
+    /// UID from the body.
+    pub object_uid: Option<String>,
+    /// resourceVersion from the body.
+    pub object_resource_version: Option<String>,
+    /// `dryRun=All` was asked.
+    pub dry_run: bool,
+    /// The write changed nothing and was not stored.
+    pub no_op: bool,
+    /// Field manager of a write.
+    pub field_manager: Option<String>,
+}
+
+impl AuditState {
+    /// Adds an annotation; the first value of a key stays.
+    pub fn annotate(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+        let (key, value) = (key.into(), value.into());
+        match self.annotations.iter().find(|(k, _)| *k == key) {
+            None => self.annotations.push((key, value)),
+            Some((_, first)) if *first == value => {}
+            Some((_, first)) => {
+                tracing::warn!(%key, %first, second = %value, "audit annotation is set already")
+            }
+        }
+    }
+}
+
+/// One request on its way. Owned by the connection task and lent down the filter chain, so no
+/// field needs a lock.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// Audit ID: the client's `Audit-ID` header or a new UUIDv4.
+    pub audit_id: Arc<str>,
+    /// When the request arrived.
+    pub received_at: DateTime<Utc>,
+    /// When a non-long-running request must be answered.
+    pub deadline: Option<Instant>,
+    /// HTTP method.
+    pub method: Method,
+    /// URI as received (path and query).
+    pub uri: Uri,
+    /// Headers as received; authentication removes credentials.
+    pub headers: HeaderMap,
+    /// Parsed path and verb.
+    pub info: RequestInfo,
+    /// Client address.
+    pub peer: Option<SocketAddr>,
+    /// Verified client certificate chain, leaf first. Empty when none was presented.
+    pub client_certificates: Arc<[CertificateDer<'static>]>,
+    /// Who the request acts as; after impersonation the impersonated user. `None` before authentication.
+    pub user: Option<Arc<UserInfo>>,
+    /// Who authenticated, when `user` is impersonated.
+    pub impersonator: Option<Arc<UserInfo>>,
+    /// How the user was authenticated (`x509`, `token-file`, `service-account`, `anonymous`, …).
+    pub authenticated_by: Option<&'static str>,
+    /// The stages so far.
+    pub stages: StageTrace,
+    /// For the audit event.
+    pub audit: AuditState,
+    /// Warning header texts, in order, without duplicates.
+    pub warnings: Vec<String>,
+}
+
+impl RequestContext {
+    /// A context for a request that has just arrived.
+    pub fn new(method: Method, uri: Uri, headers: HeaderMap, peer: Option<SocketAddr>) -> Self {
+        RequestContext {
+            audit_id: Arc::from(""),
+            received_at: Utc::now(),
+            deadline: None,
+            info: RequestInfo::default(),
+            method,
+            uri,
+            headers,
+            peer,
+            client_certificates: Arc::from([]),
+            user: None,
+            impersonator: None,
+            authenticated_by: None,
+            stages: StageTrace::start(),
+            audit: AuditState::default(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Adds a `Warning` header text unless it is there already.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+    }
+
+    /// The user; anonymous before authentication has run.
+    pub fn user(&self) -> Arc<UserInfo> {
+        self.user
+            .clone()
+            .unwrap_or_else(|| Arc::new(UserInfo::anonymous()))
+    }
+
+    /// The raw query string, empty when there is none.
+    pub fn query(&self) -> &str {
+        self.uri.query().unwrap_or("")
+    }
+
+    /// First value of a query parameter, decoded.
+    pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
+        form_urlencoded::parse(self.query().as_bytes())
+            .find(|(k, _)| k == name)
+            .map(|(_, v)| v)
+    }
+
+    /// A header as text, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}

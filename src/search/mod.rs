@@ -1,0 +1,1 @@
+//! The index over the record and its query language.
