@@ -200,13 +200,24 @@ pub trait Storage: Send + Sync + 'static {
     async fn delete(&self, key: &str, expected: Revision) -> Result<Revision, Error>;
 
     /// Watches a prefix for everything after `after` (exclusive; zero: from now on). The stream
-    /// also carries [`WatchMessage::Progress`], at least every few seconds and whenever
-    /// [`Storage::request_progress`] asked for it.
+    /// also carries [`WatchMessage::Progress`]: now and then, and soon after
+    /// [`Storage::request_progress`] asked for it where [`Storage::progress_is_trustworthy`].
     async fn watch(&self, prefix: &str, after: Revision) -> Result<WatchStream, Error>;
 
     /// Asks every running watch of this store to report progress soon. A no-op where progress
     /// needs no asking.
     async fn request_progress(&self) -> Result<(), Error>;
+
+    /// Whether [`Storage::request_progress`] proves freshness. True: after a call, every running
+    /// watch soon delivers a [`WatchMessage::Progress`] of at least the revision that
+    /// [`Storage::current_revision`] answered before the call. False (etcd before 3.4.31, 3.5.0 to
+    /// 3.5.12, and whenever the version is unknown): the call does nothing, because those servers
+    /// may report a revision ahead of events still to come. The `Progress` messages that do arrive
+    /// are always true, with either answer, but on such a server they come only every few minutes;
+    /// who needs a fresh read then reads from the store instead.
+    fn progress_is_trustworthy(&self) -> bool {
+        true
+    }
 
     /// The store's revision now, linearizably. One round trip at most.
     async fn current_revision(&self) -> Result<Revision, Error>;
