@@ -3,3 +3,4 @@
 //! Called by `endpoints`. There is no code per kind here but the strategies.
 
 pub mod strategy;
+pub mod table;
