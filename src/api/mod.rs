@@ -8,5 +8,7 @@
 pub mod field;
 pub mod names;
 pub mod objects;
+pub mod options;
 pub mod resource;
+pub mod selector;
 pub mod status;

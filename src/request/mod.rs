@@ -8,6 +8,7 @@
 mod attributes;
 mod context;
 mod info;
+pub mod negotiate;
 mod response;
 mod stages;
 mod user;

@@ -1,0 +1,260 @@
+//! Content negotiation and the rendering of `Status` answers.
+//!
+//! Two stages, as upstream: the router accepts or refuses by bare media types (case-sensitive,
+//! parameters ignored), then the handler picks the clause it can serve, with `as=` transforms
+//! (contract/verbs.md §12, golden 19-negotiation).
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use serde_json::Value;
+
+use crate::api::status::Status;
+use crate::request::{ApiResponse, RequestContext};
+
+/// A wire encoding of objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// `application/json`.
+    #[default]
+    Json,
+    /// `application/yaml`.
+    Yaml,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
+}
+
+impl Encoding {
+    /// The media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Encoding::Json => "application/json",
+            Encoding::Yaml => "application/yaml",
+            Encoding::Protobuf => "application/vnd.kubernetes.protobuf",
+        }
+    }
+
+    fn of(media_type: &str) -> Option<Self> {
+        [Encoding::Json, Encoding::Yaml, Encoding::Protobuf]
+            .into_iter()
+            .find(|e| e.media_type() == media_type)
+    }
+}
+
+/// Encodings of built-in kinds.
+pub const BUILT_IN: &[Encoding] = &[Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
+/// Encodings of custom resources.
+pub const CUSTOM: &[Encoding] = &[Encoding::Json, Encoding::Yaml];
+
+/// What an answer is transformed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransformKind {
+    /// `as=Table`.
+    Table,
+    /// `as=PartialObjectMetadata`.
+    PartialObjectMetadata,
+    /// `as=PartialObjectMetadataList`.
+    PartialObjectMetadataList,
+}
+
+/// A transform and the version of meta.k8s.io it is asked in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transform {
+    /// To what.
+    pub kind: TransformKind,
+    /// `meta.k8s.io/v1` or `meta.k8s.io/v1beta1`.
+    pub api_version: &'static str,
+}
+
+/// The outcome of negotiation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Negotiated {
+    /// Encoding of the answer.
+    pub encoding: Encoding,
+    /// Indented JSON.
+    pub pretty: bool,
+    /// Transform of the answer.
+    pub transform: Option<Transform>,
+}
+
+struct Clause<'a> {
+    media_type: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+    quality: f32,
+}
+
+fn clauses(accept: &str) -> Vec<Clause<'_>> {
+    let mut clauses: Vec<Clause<'_>> = accept
+        .split(',')
+        .filter_map(|text| {
+            let mut parts = text.split(';').map(str::trim);
+            let media_type = parts.next().filter(|m| !m.is_empty())?;
+            let mut clause = Clause {
+                media_type,
+                parameters: Vec::new(),
+                quality: 1.0,
+            };
+            for part in parts {
+                let (name, value) = part.split_once('=').unwrap_or((part, ""));
+                match name.trim() {
+                    "q" => clause.quality = value.trim().parse().unwrap_or(1.0),
+                    name => clause
+                        .parameters
+                        .push((name, value.trim().trim_matches('"'))),
+                }
+            }
+            Some(clause)
+        })
+        .collect();
+    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    clauses
+}
+
+/// Whether the router lets a request with this `Accept` through to a route that produces `produces`.
+pub fn router_accepts(accept: &str, produces: &[&str]) -> bool {
+    if accept.trim().is_empty() {
+        return true;
+    }
+    accept.split(',').any(|text| {
+        let media_type = text.split(';').next().unwrap_or("").trim();
+        media_type == "*/*"
+            || produces
+                .iter()
+                .any(|p| p.split(';').next() == Some(media_type))
+    })
+}
+
+/// The router's 406.
+pub fn router_not_acceptable(produces: &[&str]) -> Status {
+    let list = produces.join(", ");
+    let mut status = Status::not_acceptable(format!(
+        "406: Not Acceptable\n\nAvailable representations: {list}"
+    ));
+    status.details = Some(Box::default());
+    status
+}
+
+/// The handler's 406.
+pub fn not_acceptable(encodings: &[Encoding]) -> Status {
+    let list: Vec<&str> = encodings.iter().map(|e| e.media_type()).collect();
+    Status::not_acceptable(format!(
+        "only the following media types are accepted: {}",
+        list.join(", ")
+    ))
+}
+
+/// Picks encoding and transform for `accept`. `transforms` tells whether `as=` clauses may be served.
+pub fn negotiate(
+    ctx: &RequestContext,
+    encodings: &[Encoding],
+    transforms: bool,
+) -> Result<Negotiated, Status> {
+    let accept = ctx.header("accept").unwrap_or("");
+    let pretty = wants_pretty(ctx);
+    if accept.trim().is_empty() {
+        let encoding = Encoding::Json;
+        return Ok(Negotiated {
+            encoding,
+            pretty,
+            transform: None,
+        });
+    }
+    for clause in clauses(accept) {
+        let Some(encoding) = clause_encoding(clause.media_type, encodings) else {
+            continue;
+        };
+        let Some((transform, asked_pretty)) = clause_transform(&clause, encoding, transforms)
+        else {
+            continue;
+        };
+        return Ok(Negotiated {
+            encoding,
+            pretty: pretty || asked_pretty,
+            transform,
+        });
+    }
+    Err(not_acceptable(encodings))
+}
+
+fn clause_encoding(media_type: &str, encodings: &[Encoding]) -> Option<Encoding> {
+    match media_type {
+        "*/*" | "application/*" => encodings.first().copied(),
+        other => Encoding::of(other).filter(|e| encodings.contains(e)),
+    }
+}
+
+/// `None` when the clause asks for something that cannot be served.
+fn clause_transform(
+    clause: &Clause<'_>,
+    encoding: Encoding,
+    transforms: bool,
+) -> Option<(Option<Transform>, bool)> {
+    let get = |name: &str| {
+        clause
+            .parameters
+            .iter()
+            .find(|(k, _)| *k == name)
+            .map_or("", |(_, v)| *v)
+    };
+    let pretty = get("pretty") == "1";
+    let kind = match get("as") {
+        "" => return Some((None, pretty)),
+        _ if !transforms => return None,
+        "Table" if encoding != Encoding::Protobuf => TransformKind::Table,
+        "PartialObjectMetadata" => TransformKind::PartialObjectMetadata,
+        "PartialObjectMetadataList" => TransformKind::PartialObjectMetadataList,
+        _ => return None,
+    };
+    let api_version = match (get("g"), get("v")) {
+        ("meta.k8s.io", "v1") => "meta.k8s.io/v1",
+        ("meta.k8s.io", "v1beta1") => "meta.k8s.io/v1beta1",
+        _ => return None,
+    };
+    Some((Some(Transform { kind, api_version }), pretty))
+}
+
+/// `pretty` as asked by the query, or by default for browsers and curl.
+pub fn wants_pretty(ctx: &RequestContext) -> bool {
+    match ctx.query_value("pretty") {
+        Some(value) => !matches!(&*value, "false" | "0"),
+        None => {
+            let agent = ctx.header("user-agent").unwrap_or("");
+            ["curl", "Wget", "Mozilla/5.0"]
+                .iter()
+                .any(|p| agent.starts_with(p))
+        }
+    }
+}
+
+/// A tree in the negotiated encoding. Protobuf is not served by this function; it answers JSON.
+pub fn encode(value: &Value, negotiated: Negotiated) -> Bytes {
+    match negotiated.encoding {
+        _ if negotiated.pretty => Bytes::from(serde_json::to_vec_pretty(value).unwrap_or_default()),
+        _ => {
+            let mut bytes = serde_json::to_vec(value).unwrap_or_default();
+            bytes.push(b'\n');
+            Bytes::from(bytes)
+        }
+    }
+}
+
+/// Renders a `Status` for the client and notes it for the audit event. An `Accept` that cannot be
+/// served falls back to JSON.
+pub fn status_response(ctx: &mut RequestContext, status: &Status) -> ApiResponse {
+    let negotiated =
+        negotiate(ctx, &[Encoding::Json, Encoding::Yaml], false).unwrap_or_else(|_| Negotiated {
+            pretty: wants_pretty(ctx),
+            ..Negotiated::default()
+        });
+    let body = status.to_json();
+    let bytes = encode(&body, negotiated);
+    ctx.audit.response_status = Some(body);
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = ApiResponse::new(code, negotiated.encoding.media_type(), bytes);
+    let retry_after = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);
+    if retry_after > 0 {
+        response
+            .headers
+            .insert("retry-after", HeaderValue::from(retry_after));
+    }
+    response
+}
