@@ -1,1 +1,4 @@
 //! Endpoints: router, discovery, OpenAPI, negotiation and one handler per verb.
+
+pub mod discovery;
+pub mod version;

@@ -76,13 +76,35 @@ pub struct Negotiated {
     pub transform: Option<Transform>,
 }
 
-struct Clause<'a> {
+/// One clause of an `Accept` header.
+pub struct Clause<'a> {
     media_type: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
     quality: f32,
 }
 
-fn clauses(accept: &str) -> Vec<Clause<'_>> {
+impl<'a> Clause<'a> {
+    /// A parameter, empty when absent.
+    pub fn parameter(&self, name: &str) -> &'a str {
+        self.parameters
+            .iter()
+            .find(|(k, _)| *k == name)
+            .map_or("", |(_, v)| *v)
+    }
+
+    /// The first of `encodings` that the clause accepts.
+    pub fn encoding(&self, encodings: &[Encoding]) -> Option<Encoding> {
+        clause_encoding(self.media_type, encodings)
+    }
+
+    /// The media type, which may hold wildcards.
+    pub fn media_type(&self) -> &'a str {
+        self.media_type
+    }
+}
+
+/// The clauses of an `Accept` header, best first.
+pub fn clauses(accept: &str) -> Vec<Clause<'_>> {
     let mut clauses: Vec<Clause<'_>> = accept
         .split(',')
         .filter_map(|text| {
@@ -188,13 +210,7 @@ fn clause_transform(
     encoding: Encoding,
     transforms: bool,
 ) -> Option<(Option<Transform>, bool)> {
-    let get = |name: &str| {
-        clause
-            .parameters
-            .iter()
-            .find(|(k, _)| *k == name)
-            .map_or("", |(_, v)| *v)
-    };
+    let get = |name: &str| clause.parameter(name);
     let pretty = get("pretty") == "1";
     let kind = match get("as") {
         "" => return Some((None, pretty)),
