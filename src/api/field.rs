@@ -91,8 +91,12 @@ pub enum ErrorType {
     Forbidden,
     /// A value is too long in bytes.
     TooLong,
+    /// A value is too short.
+    TooShort,
     /// A list is too long.
     TooMany,
+    /// A list is too short.
+    TooFew,
     /// A value has the wrong type.
     TypeInvalid,
     /// Validation itself failed.
@@ -110,7 +114,9 @@ impl ErrorType {
             ErrorType::NotSupported => "FieldValueNotSupported",
             ErrorType::Forbidden => "FieldValueForbidden",
             ErrorType::TooLong => "FieldValueTooLong",
+            ErrorType::TooShort => "FieldValueTooShort",
             ErrorType::TooMany => "FieldValueTooMany",
+            ErrorType::TooFew => "FieldValueTooFew",
             ErrorType::TypeInvalid => "FieldValueTypeInvalid",
             ErrorType::Internal => "InternalError",
         }
@@ -125,7 +131,9 @@ impl ErrorType {
             ErrorType::NotSupported => "Unsupported value",
             ErrorType::Forbidden => "Forbidden",
             ErrorType::TooLong => "Too long",
+            ErrorType::TooShort => "Too short",
             ErrorType::TooMany => "Too many",
+            ErrorType::TooFew => "Too few",
             ErrorType::Internal => "Internal error",
         }
     }
@@ -133,7 +141,11 @@ impl ErrorType {
     fn shows_value(self) -> bool {
         !matches!(
             self,
-            ErrorType::Required | ErrorType::Forbidden | ErrorType::TooLong | ErrorType::Internal
+            ErrorType::Required
+                | ErrorType::Forbidden
+                | ErrorType::TooLong
+                | ErrorType::TooShort
+                | ErrorType::Internal
         )
     }
 }
@@ -145,7 +157,7 @@ pub struct FieldError {
     pub kind: ErrorType,
     /// Where, as text.
     pub field: String,
-    /// The bad value as it should be printed; see [`print_value`].
+    /// The bad value as it should be printed (see [`print_value`]); empty to leave it out.
     pub bad_value: String,
     /// Why.
     pub detail: String,
@@ -156,13 +168,25 @@ pub struct FieldError {
 pub struct FieldErrors(pub Vec<FieldError>);
 
 /// Prints a bad value as Go's `field.Error` does: strings quoted as Go quotes, numbers and
-/// booleans bare, everything else as JSON.
+/// booleans bare, everything else as JSON with Go's HTML escapes.
 pub fn print_value(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::String(text) => go_quote(text),
-        other => other.to_string(),
+        other => escape_html(other.to_string()),
     }
+}
+
+/// Replaces `<`, `>`, `&` and the line separators as Go's encoding/json does.
+pub fn escape_html(text: String) -> String {
+    if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return text;
+    }
+    text.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
 }
 
 /// Quotes a string as Go's `%q` does.
@@ -258,11 +282,28 @@ impl FieldErrors {
 
     /// `Too long: may not be more than N bytes`.
     pub fn too_long(&mut self, path: &Path<'_>, max_bytes: usize) {
+        let noun = if max_bytes == 1 { "byte" } else { "bytes" };
         self.push(
             ErrorType::TooLong,
             path,
             String::new(),
-            format!("may not be more than {max_bytes} bytes"),
+            format!("may not be more than {max_bytes} {noun}"),
+        );
+    }
+
+    /// `Invalid value: detail`: without the value (upstream's omitted values).
+    pub fn invalid_omitted(&mut self, path: &Path<'_>, detail: impl Into<String>) {
+        self.push(ErrorType::Invalid, path, String::new(), detail);
+    }
+
+    /// `Too few: <actual>: must have at least N items`.
+    pub fn too_few(&mut self, path: &Path<'_>, actual: usize, min: usize) {
+        let noun = if min == 1 { "item" } else { "items" };
+        self.push(
+            ErrorType::TooFew,
+            path,
+            actual.to_string(),
+            format!("must have at least {min} {noun}"),
         );
     }
 
@@ -319,7 +360,7 @@ impl FieldError {
     /// The text without the field: `Invalid value: "x": must be y`.
     pub fn body(&self) -> String {
         let mut out = self.kind.text().to_string();
-        if self.kind.shows_value() {
+        if self.kind.shows_value() && !self.bad_value.is_empty() {
             out.push_str(": ");
             out.push_str(&self.bad_value);
         }

@@ -2,5 +2,6 @@
 //!
 //! Called by `endpoints`. There is no code per kind here but the strategies.
 
+pub mod strategies;
 pub mod strategy;
 pub mod table;
