@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use crate::api::field::FieldErrors;
+use crate::registry::strategies::common::names::NameRule;
 
 /// What a strategy is told about a write.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +27,12 @@ pub struct WriteContext<'a> {
 /// `warnings`. On update: `default` → (mutating admission) → `prepare_for_update` → `validate` with
 /// `old` → `warnings`. ObjectMeta itself is validated by the registry, before the strategy's errors.
 pub trait Strategy: Send + Sync {
+    /// What `metadata.name` must look like. The registry validates metadata, before the strategy's
+    /// own rules.
+    fn name_rule(&self) -> NameRule {
+        NameRule::Subdomain
+    }
+
     /// Fills defaults (upstream's `SetDefaults_*`). Runs on every decoded object, so it must be
     /// idempotent. Schema-declared defaults are filled before.
     fn default(&self, _object: &mut Value) {}
@@ -58,6 +65,26 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// The grace period, in seconds, of a delete that asked for `requested`. `None`: the kind is not
+    /// deleted gracefully.
+    fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    /// Changes the object when it is marked for deletion (a namespace's phase).
+    fn mark_deleted(&self, _object: &mut Value) {}
+
+    /// Whether something beside `metadata.finalizers` holds the object (a namespace's
+    /// `spec.finalizers`).
+    fn is_held(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// Deletion rules.
+    fn deletion(&self) -> DeletionRules {
+        DeletionRules::default()
+    }
+
     /// Whether an update changes what `metadata.generation` counts. The default compares everything
     /// but `metadata` and `status`.
     fn spec_changed(&self, object: &Value, old: &Value) -> bool {
@@ -72,6 +99,15 @@ pub trait Strategy: Send + Sync {
         };
         strip(object) != strip(old)
     }
+}
+
+/// What happens to an object when it is deleted; the part of a strategy that is about deletion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeletionRules {
+    /// Dependents are orphaned unless the client says otherwise (ReplicationController, Job).
+    pub orphans_by_default: bool,
+    /// Garbage collection does not apply: no finalizer is ever added (Event).
+    pub no_garbage_collection: bool,
 }
 
 /// A strategy without any rule.
