@@ -1,1 +1,43 @@
 //! The record: audit policy, events and sinks.
+//!
+//! `filters::audit` asks the [`Recorder`] for a [`policy::Decision`] about each request and has it
+//! emit one event per stage. An event is rendered once, straight from the
+//! [`RequestContext`](crate::request::RequestContext), into one JSON line that all sinks share.
+//!
+//! # Invariants
+//! - A line is an `audit.k8s.io/v1` Event that upstream's readers take, whatever we add. All that is
+//!   ours stands in one annotation, [`event::TRACE_ANNOTATION`], on the last event of a request.
+//! - Nothing is lost silently: what a sink cannot keep is counted by sink and reason, and a gap
+//!   record (itself an event) follows in the log.
+//! - Sinks never reach back into the request but through the [`Receipt`](sink::Receipt) that their
+//!   mode promises.
+//!
+//! # Decisions
+//! - **The log is the journal.** The search index is not fed through a queue; it follows the log
+//!   file from a position that it commits together with its documents. The log is the queue: no
+//!   bound to hit, nothing lost or doubled after kill -9. Rejected: a channel to the indexer plus a
+//!   replay path, which are two ways to do one thing.
+//! - **Grouped writes by the callers themselves.** Whoever finds the file idle writes what has
+//!   gathered, in one `write(2)`; others wait for the group they are in. Rejected: tracing-appender's
+//!   non-blocking worker. It cannot say when a line is written (so neither blocking mode nor strict
+//!   mode can be built on it), drops lines without telling which, rotates by time only, and a hop to
+//!   another thread costs more than the write into the page cache.
+//! - **Hash chain in a sidecar** (`<log>.chain`, one short hash per line), not in the lines: lines
+//!   stay as upstream writes them and a line needs not know its place when it is rendered.
+//! - **Own facts in one annotation** rather than several: tools that compare with upstream's events
+//!   have one key to set aside.
+
+pub mod event;
+pub mod json;
+pub mod metrics;
+pub mod policy;
+pub mod policy_file;
+pub mod recorder;
+pub mod sink;
+mod stage;
+
+pub use event::{EventBytes, Head, Response, ResponseObject};
+pub use policy::{Decision, Policy};
+pub use recorder::{Recorder, Refused};
+pub use sink::Sink;
+pub use stage::{STAGES, Stage};

@@ -2,6 +2,9 @@
 //!
 //! [`chain`] holds the order, as one list; every other file is one filter.
 
+pub mod audit;
+pub mod audit_id;
+
 use async_trait::async_trait;
 
 use crate::request::{ApiRequest, ApiResponse};

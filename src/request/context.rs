@@ -27,13 +27,25 @@ pub enum AuditLevel {
     RequestResponse,
 }
 
+impl AuditLevel {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuditLevel::None => "None",
+            AuditLevel::Metadata => "Metadata",
+            AuditLevel::Request => "Request",
+            AuditLevel::RequestResponse => "RequestResponse",
+        }
+    }
+}
+
 /// What the audit filter decided and what later stages add for the event.
 #[derive(Clone, Debug, Default)]
 pub struct AuditState {
     /// Level of the rule that matched.
     pub level: AuditLevel,
-    /// Stages not to emit, as on the wire.
-    pub omit_stages: Vec<&'static str>,
+    /// Stages not to emit, as a set of `audit::Stage` bits.
+    pub omit_stages: u8,
     /// Leave managedFields out of the bodies.
     pub omit_managed_fields: bool,
     /// Name or number of the policy rule that decided, for `policy explain` and search.
@@ -60,6 +72,8 @@ pub struct AuditState {
     pub no_op: bool,
     /// Field manager of a write.
     pub field_manager: Option<String>,
+    /// The audit filter has seen the request and its last event is still to come.
+    pub open: bool,
 }
 
 impl AuditState {

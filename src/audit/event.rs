@@ -1,0 +1,503 @@
+//! Rendering of one `audit.k8s.io/v1` Event as a JSON line, with upstream's fields in upstream's order.
+//!
+//! What cannot change after authentication is rendered once per request as the [`Head`] and copied
+//! into each stage's line. Everything is borrowed from the context; no tree is built, except to take
+//! managedFields out of bodies.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::Utc;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::audit::json::{self, push, push_key, push_member, push_micro_time};
+use crate::audit::{Decision, Stage};
+use crate::request::{AuditLevel, RequestContext};
+
+/// The one annotation that is ours: how the user was authenticated, which policy rule decided,
+/// `dryRun`, `noOp`, the field manager, and every stage as `[name, offset µs, duration µs, outcome,
+/// reason]` (reason left out when empty). Its value is compact JSON.
+pub const TRACE_ANNOTATION: &str = "audit.verbatim.dev/stages";
+
+/// A user agent longer than this is cut.
+const USER_AGENT_MAX_BYTES: usize = 1024;
+/// Requests slower than this get upstream's latency annotations.
+const SLOW_REQUEST: Duration = Duration::from_millis(500);
+const REASON_ANNOTATION: &str = "authorization.k8s.io/reason";
+
+/// Latency annotations and the stages that each sums.
+const LATENCIES: [(&str, &[&str]); 11] = [
+    ("apiserver.latency.k8s.io/apf-queue-wait", &["flowcontrol", "apf-queue-wait"]),
+    ("apiserver.latency.k8s.io/authentication", &["authentication"]),
+    ("apiserver.latency.k8s.io/authorization", &["authorization"]),
+    ("apiserver.latency.k8s.io/decode-response-object", &["decode-response-object"]),
+    ("apiserver.latency.k8s.io/etcd", &["store"]),
+    ("apiserver.latency.k8s.io/impersonation", &["impersonation"]),
+    ("apiserver.latency.k8s.io/mutating-webhook", &["mutating-webhook"]),
+    ("apiserver.latency.k8s.io/response-write", &["response-write"]),
+    ("apiserver.latency.k8s.io/serialize-response-object", &["encode", "serialize-response-object"]),
+    ("apiserver.latency.k8s.io/transform-response-object", &["transform", "transform-response-object"]),
+    ("apiserver.latency.k8s.io/validating-webhook", &["validating-webhook"]),
+];
+
+/// One rendered event, shared by all sinks.
+#[derive(Clone, Debug)]
+pub struct EventBytes {
+    line: Vec<u8>,
+    bodies: Range<usize>,
+    annotations_end: Option<usize>,
+    /// The stage of the event.
+    pub stage: Stage,
+}
+
+impl EventBytes {
+    /// The line with its line break.
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// The JSON text.
+    pub fn json(&self) -> &[u8] {
+        &self.line[..self.line.len() - 1]
+    }
+
+    /// The line without bodies and with upstream's mark that it was cut; `None` when there are no
+    /// bodies to leave out.
+    pub fn truncated(&self) -> Option<Vec<u8>> {
+        if self.bodies.is_empty() {
+            return None;
+        }
+        let mark: &[u8] = match self.annotations_end {
+            Some(_) => br#","audit.k8s.io/truncated":"true""#,
+            None => br#","annotations":{"audit.k8s.io/truncated":"true"}"#,
+        };
+        let at = self.annotations_end.unwrap_or(self.line.len() - 2);
+        let mut out = Vec::with_capacity(self.line.len() - self.bodies.len() + mark.len());
+        out.extend_from_slice(&self.line[..self.bodies.start]);
+        out.extend_from_slice(&self.line[self.bodies.end..at]);
+        out.extend_from_slice(mark);
+        out.extend_from_slice(&self.line[at..]);
+        Some(out)
+    }
+
+    /// A line that was made elsewhere (gap records, imports). It must end with a line break.
+    pub fn from_line(line: Vec<u8>, stage: Stage) -> Self {
+        EventBytes {
+            line,
+            bodies: 0..0,
+            annotations_end: None,
+            stage,
+        }
+    }
+}
+
+/// The answer as the event shows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Response<'a> {
+    /// HTTP status code; zero when none was sent.
+    pub code: u16,
+    /// Where the response object is.
+    pub object: ResponseObject<'a>,
+    /// Replaces status, message, reason and details.
+    pub message: Option<&'a str>,
+}
+
+/// Where the response object is.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum ResponseObject<'a> {
+    /// There is none, or the level does not want it.
+    #[default]
+    None,
+    /// In the context, as JSON text.
+    Context,
+    /// The JSON body as it is sent.
+    Segments(&'a [Bytes]),
+}
+
+/// The part of a request's events that does not change.
+#[derive(Clone, Debug)]
+pub struct Head {
+    bytes: Vec<u8>,
+    /// Where the stage name goes.
+    stage_at: usize,
+    /// Where `impersonatedUser` goes.
+    user_end: usize,
+}
+
+impl Head {
+    /// Renders what is known once the user is.
+    pub fn render(ctx: &RequestContext, level: AuditLevel) -> Head {
+        let mut out = Vec::with_capacity(512);
+        out.extend_from_slice(br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":""#);
+        out.extend_from_slice(level.as_str().as_bytes());
+        out.extend_from_slice(br#"","auditID":"#);
+        push(&mut out, &*ctx.audit_id);
+        out.extend_from_slice(br#","stage":""#);
+        let stage_at = out.len();
+        out.extend_from_slice(br#"","requestURI":"#);
+        let uri = ctx.uri.path_and_query().map_or("", |p| p.as_str());
+        push(&mut out, uri);
+        push_key(&mut out, "verb");
+        push(&mut out, &ctx.info.verb);
+        push_key(&mut out, "user");
+        match ctx.impersonator.as_ref().or(ctx.user.as_ref()) {
+            Some(user) => push(&mut out, &**user),
+            None => out.extend_from_slice(b"{}"),
+        }
+        let user_end = out.len();
+        push_source_ips(&mut out, ctx);
+        push_user_agent(&mut out, ctx);
+        Head {
+            bytes: out,
+            stage_at,
+            user_end,
+        }
+    }
+
+    /// Renders the event of one stage.
+    pub fn event(
+        &self,
+        ctx: &RequestContext,
+        decision: &Decision,
+        stage: Stage,
+        response: Option<Response<'_>>,
+    ) -> EventBytes {
+        let mut out = Vec::with_capacity(self.bytes.len() + 768 + self.body_len(ctx, response));
+        out.extend_from_slice(&self.bytes[..self.stage_at]);
+        out.extend_from_slice(stage.as_str().as_bytes());
+        out.extend_from_slice(&self.bytes[self.stage_at..self.user_end]);
+        if stage != Stage::RequestReceived
+            && ctx.impersonator.is_some()
+            && let Some(user) = &ctx.user
+        {
+            push_key(&mut out, "impersonatedUser");
+            push(&mut out, &**user);
+        }
+        out.extend_from_slice(&self.bytes[self.user_end..]);
+        push_object_ref(&mut out, ctx);
+        if let Some(response) = response {
+            push_response_status(&mut out, ctx, response);
+        }
+        let bodies_start = out.len();
+        if stage != Stage::RequestReceived && ctx.info.is_resource {
+            push_request_object(&mut out, ctx, decision);
+        }
+        if let Some(response) = response
+            && decision.level == AuditLevel::RequestResponse
+        {
+            push_response_object(&mut out, ctx, decision, response.object);
+        }
+        let bodies = bodies_start..out.len();
+        push_key(&mut out, "requestReceivedTimestamp");
+        push_micro_time(&mut out, ctx.received_at);
+        push_key(&mut out, "stageTimestamp");
+        let now = match stage {
+            Stage::RequestReceived => ctx.received_at,
+            _ => Utc::now(),
+        };
+        push_micro_time(&mut out, now);
+        let is_last = matches!(stage, Stage::ResponseComplete | Stage::Panic)
+            || (stage == Stage::ResponseStarted && ctx.user.is_none());
+        let annotations_end = push_annotations(&mut out, ctx, is_last);
+        out.extend_from_slice(b"}\n");
+        EventBytes {
+            line: out,
+            bodies,
+            annotations_end,
+            stage,
+        }
+    }
+
+    fn body_len(&self, ctx: &RequestContext, response: Option<Response<'_>>) -> usize {
+        let request = ctx.audit.request_object.as_ref().map_or(0, Bytes::len);
+        let response = match response.map(|r| r.object) {
+            Some(ResponseObject::Segments(segments)) => segments.iter().map(Bytes::len).sum(),
+            Some(ResponseObject::Context) => ctx.audit.response_object.as_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        request + response
+    }
+}
+
+/// The client's addresses as upstream gathers them: X-Forwarded-For, X-Real-Ip, the connection.
+pub fn source_ips(ctx: &RequestContext) -> smallvec::SmallVec<[IpAddr; 2]> {
+    let mut out = smallvec::SmallVec::new();
+    for entry in ctx.header("x-forwarded-for").unwrap_or_default().split(',') {
+        if let Ok(ip) = entry.trim().parse::<IpAddr>() {
+            out.push(ip.to_canonical());
+        }
+    }
+    if let Some(Ok(ip)) = ctx.header("x-real-ip").map(|h| h.trim().parse::<IpAddr>()) {
+        let ip = ip.to_canonical();
+        if !out.contains(&ip) {
+            out.push(ip);
+        }
+    }
+    if let Some(peer) = ctx.peer {
+        let ip = peer.ip().to_canonical();
+        if out.last() != Some(&ip) {
+            out.push(ip);
+        }
+    }
+    out
+}
+
+fn push_source_ips(out: &mut Vec<u8>, ctx: &RequestContext) {
+    let ips = source_ips(ctx);
+    if ips.is_empty() {
+        return;
+    }
+    push_key(out, "sourceIPs");
+    out.push(b'[');
+    for (index, ip) in ips.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push(out, ip);
+    }
+    out.push(b']');
+}
+
+fn push_user_agent(out: &mut Vec<u8>, ctx: &RequestContext) {
+    let Some(value) = ctx.headers.get(http::header::USER_AGENT) else {
+        return;
+    };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    if text.len() <= USER_AGENT_MAX_BYTES {
+        push_member(out, "userAgent", &text);
+        return;
+    }
+    let end = text.floor_char_boundary(USER_AGENT_MAX_BYTES);
+    push_member(out, "userAgent", &format!("{}...TRUNCATED", &text[..end]));
+}
+
+fn push_object_ref(out: &mut Vec<u8>, ctx: &RequestContext) {
+    let (info, audit) = (&ctx.info, &ctx.audit);
+    if !info.is_resource {
+        return;
+    }
+    push_key(out, "objectRef");
+    out.push(b'{');
+    push_member(out, "resource", &info.resource);
+    push_member(out, "namespace", first_of(&info.namespace, &audit.object_namespace));
+    push_member(out, "name", first_of(&info.name, &audit.object_name));
+    push_member(out, "uid", first_of("", &audit.object_uid));
+    push_member(out, "apiGroup", &info.group);
+    push_member(out, "apiVersion", &info.version);
+    push_member(out, "resourceVersion", first_of("", &audit.object_resource_version));
+    push_member(out, "subresource", &info.subresource);
+    out.push(b'}');
+}
+
+/// What the URL says, else what the body says.
+fn first_of<'a>(url: &'a str, body: &'a Option<String>) -> &'a str {
+    match (url, body) {
+        ("", Some(body)) => body,
+        _ => url,
+    }
+}
+
+fn push_response_status(out: &mut Vec<u8>, ctx: &RequestContext, response: Response<'_>) {
+    push_key(out, "responseStatus");
+    out.extend_from_slice(br#"{"metadata":{}"#);
+    if let Some(message) = response.message {
+        push_member(out, "message", message);
+    } else if response.code == 0 {
+        out.extend_from_slice(br#","status":"Success","message":"Connection closed early""#);
+    } else if let Some(status) = &ctx.audit.response_status {
+        for key in ["status", "message", "reason"] {
+            push_member(out, key, status[key].as_str().unwrap_or_default());
+        }
+        if status["details"].is_object() {
+            push_key(out, "details");
+            push(out, &status["details"]);
+        }
+    }
+    push_key(out, "code");
+    push(out, &if response.code == 0 { 200 } else { response.code });
+    out.push(b'}');
+}
+
+fn push_request_object(out: &mut Vec<u8>, ctx: &RequestContext, decision: &Decision) {
+    let Some(object) = &ctx.audit.request_object else {
+        return;
+    };
+    if decision.level < AuditLevel::Request {
+        return;
+    }
+    push_key(out, "requestObject");
+    if decision.omit_managed_fields
+        && ctx.info.verb != "patch"
+        && push_without_managed_fields(out, object)
+    {
+        return;
+    }
+    // Patches are the client's own bytes: what is not JSON must not break the line.
+    if serde_json::from_slice::<IgnoredAny>(object).is_ok() {
+        json::push_raw(out, object);
+    } else {
+        push(out, &*String::from_utf8_lossy(object));
+    }
+}
+
+fn push_response_object(
+    out: &mut Vec<u8>,
+    ctx: &RequestContext,
+    decision: &Decision,
+    object: ResponseObject<'_>,
+) {
+    match (object, &ctx.audit.response_object) {
+        (ResponseObject::Context, Some(object)) => {
+            push_key(out, "responseObject");
+            if !decision.omit_managed_fields || !push_without_managed_fields(out, object) {
+                json::push_raw(out, object);
+            }
+        }
+        (ResponseObject::Segments(segments), _) if segments.iter().any(|s| !s.is_empty()) => {
+            push_key(out, "responseObject");
+            if decision.omit_managed_fields
+                && push_without_managed_fields(out, &segments.concat())
+            {
+                return;
+            }
+            for segment in segments {
+                json::push_raw(out, segment);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Answers whether it wrote; text that is not JSON or has no managedFields is left to the caller.
+fn push_without_managed_fields(out: &mut Vec<u8>, object: &[u8]) -> bool {
+    if memchr::memmem::find(object, b"\"managedFields\"").is_none() {
+        return false;
+    }
+    let Ok(mut tree) = serde_json::from_slice::<Value>(object) else {
+        return false;
+    };
+    json::remove_managed_fields(&mut tree);
+    push(out, &tree);
+    true
+}
+
+/// Answers where the annotations end.
+fn push_annotations(out: &mut Vec<u8>, ctx: &RequestContext, is_last: bool) -> Option<usize> {
+    let mut annotations: smallvec::SmallVec<[(&str, std::borrow::Cow<'_, str>); 8]> = ctx
+        .audit
+        .annotations
+        .iter()
+        .map(|(k, v)| (&**k, v.as_str().into()))
+        .collect();
+    if is_last {
+        push_latencies(&mut annotations, ctx);
+        annotations.push((TRACE_ANNOTATION, trace(ctx).into()));
+    }
+    if annotations.is_empty() {
+        return None;
+    }
+    annotations.sort_unstable_by(|a, b| a.0.cmp(b.0));
+    push_key(out, "annotations");
+    out.push(b'{');
+    for (index, (key, value)) in annotations.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push(out, *key);
+        out.push(b':');
+        push(out, &**value);
+    }
+    let end = out.len();
+    out.push(b'}');
+    Some(end)
+}
+
+fn push_latencies(
+    annotations: &mut smallvec::SmallVec<[(&str, std::borrow::Cow<'_, str>); 8]>,
+    ctx: &RequestContext,
+) {
+    let total = ctx.stages.elapsed();
+    if total <= SLOW_REQUEST || ctx.info.is_long_running() {
+        return;
+    }
+    annotations.push((
+        "apiserver.latency.k8s.io/total",
+        json::go_duration(total).into(),
+    ));
+    for (key, stages) in LATENCIES {
+        let sum: Duration = stages.iter().map(|s| ctx.stages.total(s)).sum();
+        if !sum.is_zero() {
+            annotations.push((key, json::go_duration(sum).into()));
+        }
+    }
+}
+
+/// The value of [`TRACE_ANNOTATION`].
+fn trace(ctx: &RequestContext) -> String {
+    let mut out = Vec::with_capacity(512);
+    out.push(b'{');
+    push_key(&mut out, "us");
+    push(&mut out, &micros(ctx.stages.elapsed()));
+    push_member(&mut out, "by", ctx.authenticated_by.unwrap_or(""));
+    if let Some(rule) = ctx.audit.rule {
+        push_key(&mut out, "rule");
+        push(&mut out, &rule);
+    }
+    if ctx.headers.contains_key("audit-id") {
+        // Clients may send any Audit-ID, and the same one twice: this one is unique.
+        push_member(&mut out, "requestID", &uuid::Uuid::new_v4().to_string());
+    }
+    for (key, set) in [("dryRun", ctx.audit.dry_run), ("noOp", ctx.audit.no_op)] {
+        if set {
+            push_key(&mut out, key);
+            out.extend_from_slice(b"true");
+        }
+    }
+    let manager = ctx.audit.field_manager.as_deref().unwrap_or("");
+    push_member(&mut out, "fieldManager", manager);
+    let authorization = &ctx.audit.annotations;
+    let known_reason = authorization.iter().find(|(k, _)| k == REASON_ANNOTATION);
+    push_key(&mut out, "stages");
+    out.push(b'[');
+    for (index, stage) in ctx.stages.stages().iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.push(b'[');
+        push(&mut out, &*stage.name);
+        for number in [micros(stage.offset), micros(stage.duration)] {
+            out.push(b',');
+            push(&mut out, &number);
+        }
+        out.push(b',');
+        push(&mut out, &*stage.outcome);
+        let is_known =
+            stage.name == "authorization" && known_reason.is_some_and(|(_, v)| *v == stage.reason);
+        if !stage.reason.is_empty() && !is_known {
+            out.push(b',');
+            push(&mut out, &*stage.reason);
+        }
+        out.push(b']');
+    }
+    out.push(b']');
+    if let Some((name, for_time)) = ctx.stages.running() {
+        push_key(&mut out, "running");
+        out.push(b'[');
+        push(&mut out, name);
+        out.push(b',');
+        push(&mut out, &micros(for_time));
+        out.push(b']');
+    }
+    out.push(b'}');
+    String::from_utf8(out).unwrap_or_default()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Batch mode: a bounded queue before a sink, emptied by a task of its own.
+//!
+//! A full queue loses the event at once and counts it, as upstream's buffered backend does; the
+//! request never waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::audit::EventBytes;
+use crate::audit::metrics::Metrics;
+use crate::audit::sink::{Loss, Receipt, Sink};
+
+/// Upstream's name of this stage in metrics.
+const PLUGIN: &str = "buffered";
+
+/// `--audit-*-batch-*`.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchOptions {
+    /// Events the queue holds.
+    pub buffer_size: usize,
+    /// Events per batch.
+    pub max_size: usize,
+    /// Longest wait for a batch to fill.
+    pub max_wait: Duration,
+    /// Batches per second, when throttled.
+    pub throttle_qps: Option<f32>,
+}
+
+impl BatchOptions {
+    /// The defaults of the log backend.
+    pub fn log() -> Self {
+        BatchOptions {
+            buffer_size: 10_000,
+            max_size: 1,
+            max_wait: Duration::ZERO,
+            throttle_qps: None,
+        }
+    }
+}
+
+enum Message {
+    Event(Arc<EventBytes>),
+    Flush(oneshot::Sender<()>),
+}
+
+/// The queue.
+pub struct BufferedSink {
+    queue: mpsc::Sender<Message>,
+    metrics: Metrics,
+}
+
+impl BufferedSink {
+    /// Starts the task that empties the queue into `sink`.
+    pub fn start(sink: Arc<dyn Sink>, options: BatchOptions, metrics: Metrics) -> Arc<Self> {
+        let (queue, messages) = mpsc::channel(options.buffer_size.max(1));
+        tokio::spawn(run(sink, options, messages));
+        Arc::new(BufferedSink { queue, metrics })
+    }
+}
+
+async fn run(sink: Arc<dyn Sink>, options: BatchOptions, mut messages: mpsc::Receiver<Message>) {
+    let mut batch = Vec::new();
+    loop {
+        let flushes = collect(&mut messages, &options, &mut batch).await;
+        let Some(flushes) = flushes else {
+            deliver(&*sink, &mut batch).await;
+            sink.flush().await;
+            return;
+        };
+        deliver(&*sink, &mut batch).await;
+        for flush in flushes {
+            sink.flush().await;
+            flush.send(()).ok();
+        }
+        if let Some(qps) = options.throttle_qps.filter(|q| *q > 0.0) {
+            tokio::time::sleep(Duration::from_secs_f32(1.0 / qps)).await;
+        }
+    }
+}
+
+/// Gathers one batch. `None` when the queue is closed.
+async fn collect(
+    messages: &mut mpsc::Receiver<Message>,
+    options: &BatchOptions,
+    batch: &mut Vec<Arc<EventBytes>>,
+) -> Option<Vec<oneshot::Sender<()>>> {
+    let mut flushes = Vec::new();
+    match messages.recv().await? {
+        Message::Event(event) => batch.push(event),
+        Message::Flush(flush) => {
+            flushes.push(flush);
+            return Some(flushes);
+        }
+    }
+    let until = Instant::now() + options.max_wait;
+    while batch.len() < options.max_size.max(1) {
+        match tokio::time::timeout_at(until, messages.recv()).await {
+            Ok(Some(Message::Event(event))) => batch.push(event),
+            Ok(Some(Message::Flush(flush))) => {
+                flushes.push(flush);
+                break;
+            }
+            Ok(None) => return None,
+            Err(_) => break,
+        }
+    }
+    Some(flushes)
+}
+
+async fn deliver(sink: &dyn Sink, batch: &mut Vec<Arc<EventBytes>>) {
+    for event in batch.drain(..) {
+        // The sink has counted what it lost.
+        sink.accept(&event).settle().await.ok();
+    }
+}
+
+#[async_trait]
+impl Sink for BufferedSink {
+    fn name(&self) -> &'static str {
+        PLUGIN
+    }
+
+    fn accept(&self, event: &Arc<EventBytes>) -> Receipt {
+        match self.queue.try_send(Message::Event(event.clone())) {
+            Ok(()) => Receipt::Done,
+            Err(error) => {
+                let loss = match error {
+                    mpsc::error::TrySendError::Full(_) => Loss::QueueFull,
+                    mpsc::error::TrySendError::Closed(_) => Loss::Closed,
+                };
+                self.metrics.lost(PLUGIN, loss, 1);
+                // Batch mode promises nothing to the request.
+                Receipt::Done
+            }
+        }
+    }
+
+    async fn flush(&self) {
+        let (told, done) = oneshot::channel();
+        if self.queue.send(Message::Flush(told)).await.is_ok() {
+            done.await.ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Stage;
+    use crate::audit::sink::memory::MemorySink;
+
+    #[tokio::test]
+    async fn a_full_queue_loses_and_counts() {
+        let inner = Arc::new(MemorySink::default());
+        let metrics = Metrics::new();
+        let options = BatchOptions {
+            buffer_size: 2,
+            ..BatchOptions::log()
+        };
+        let sink = BufferedSink::start(inner.clone(), options, metrics.clone());
+        let event = Arc::new(EventBytes::from_line(b"{}\n".to_vec(), Stage::Panic));
+        for _ in 0..5 {
+            sink.accept(&event).settle().await.expect("never fails");
+        }
+        sink.flush().await;
+        let lost = metrics.lost_total("buffered");
+        assert_eq!(inner.events().len() as u64 + lost, 5);
+        assert!(lost > 0, "the task had no chance to run before");
+    }
+}

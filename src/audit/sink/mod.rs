@@ -1,0 +1,80 @@
+//! Where events go: the [`Sink`] trait and its implementations.
+//!
+//! A sink takes rendered events and answers with a [`Receipt`] that says when its promise is kept.
+//! Composition is upstream's (contract/audit.md §9): truncation, then buffering, then the log.
+
+pub mod buffered;
+pub mod file;
+pub mod legacy;
+pub mod log;
+pub mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use crate::audit::EventBytes;
+
+/// Why a sink did not keep an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The queue was full.
+    QueueFull,
+    /// Larger than the sink takes, even without bodies.
+    TooLarge,
+    /// Writing failed.
+    WriteFailed,
+    /// The receiver refused it, or did not answer in time, as often as we try.
+    Rejected,
+    /// The server is going down.
+    Closed,
+}
+
+impl Loss {
+    /// The label of `verbatim_audit_lost_events_total`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Loss::QueueFull => "queue_full",
+            Loss::TooLarge => "too_large",
+            Loss::WriteFailed => "write_failed",
+            Loss::Rejected => "rejected",
+            Loss::Closed => "closed",
+        }
+    }
+}
+
+/// What a sink answers.
+#[derive(Debug)]
+pub enum Receipt {
+    /// The promise is kept (written, or in batch mode queued).
+    Done,
+    /// The event is lost. The sink has counted it.
+    Lost(Loss),
+    /// Wait: the write that carries this event is under way.
+    Pending(oneshot::Receiver<Result<(), Loss>>),
+}
+
+impl Receipt {
+    /// Waits for the outcome.
+    pub async fn settle(self) -> Result<(), Loss> {
+        match self {
+            Receipt::Done => Ok(()),
+            Receipt::Lost(loss) => Err(loss),
+            Receipt::Pending(outcome) => outcome.await.unwrap_or(Err(Loss::Closed)),
+        }
+    }
+}
+
+/// A place that keeps events.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Upstream's plugin name: `log`, `webhook`, `buffered`.
+    fn name(&self) -> &'static str;
+
+    /// Takes an event. Never waits for anything slower than the page cache.
+    fn accept(&self, event: &Arc<EventBytes>) -> Receipt;
+
+    /// Waits until all that was accepted so far is where it belongs.
+    async fn flush(&self);
+}

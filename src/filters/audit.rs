@@ -1,0 +1,322 @@
+//! Audit: evaluates the policy with the authenticated user and has the recorder emit the stages.
+//!
+//! A whole body is recorded before the answer leaves, so blocking modes keep their promise. A stream
+//! carries its ResponseComplete along and emits it when it ends or is dropped. [`Guarded`] owns a
+//! request and sees to it that one whose task is dropped half-way is recorded too.
+
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{FutureExt, Stream};
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use crate::api::status::Status;
+use crate::audit::{Decision, Head, Recorder, Refused, Response, ResponseObject, Stage};
+use crate::filters::{Filter, Next};
+use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body, ByteStream, RequestContext};
+
+/// A success is looked into for a `Status` up to this size.
+const STATUS_MAX_BYTES: usize = 16 * 1024;
+
+/// The filter.
+pub struct Audit {
+    recorder: Arc<Recorder>,
+}
+
+impl Audit {
+    /// Records with `recorder`.
+    pub fn new(recorder: Arc<Recorder>) -> Self {
+        Audit { recorder }
+    }
+}
+
+#[async_trait]
+impl Filter for Audit {
+    fn name(&self) -> &'static str {
+        "audit"
+    }
+
+    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+        let decision = self.recorder.evaluate(&mut request.ctx);
+        if decision.level == AuditLevel::None {
+            return next.run(request).await;
+        }
+        let began = request.ctx.stages.begin("audit");
+        let head = Head::render(&request.ctx, decision.level);
+        let run = Run {
+            recorder: self.recorder.clone(),
+            decision,
+            head,
+        };
+        let received = run.emit(&request.ctx, Stage::RequestReceived, None).await;
+        request.ctx.stages.end("audit", began, "ok", "");
+        if received == Err(Refused) {
+            self.recorder.metrics().rejected.inc();
+            return refusal();
+        }
+        request.ctx.audit.open = true;
+        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(response) => run.finish(&mut request.ctx, response).await,
+            Err(panic) => {
+                run.panicked(&mut request.ctx, &panic_text(&*panic)).await;
+                resume_unwind(panic)
+            }
+        }
+    }
+}
+
+/// One audited request.
+struct Run {
+    recorder: Arc<Recorder>,
+    decision: Decision,
+    head: Head,
+}
+
+impl Run {
+    async fn emit(
+        &self,
+        ctx: &RequestContext,
+        stage: Stage,
+        response: Option<Response<'_>>,
+    ) -> Result<(), Refused> {
+        let receipts = self
+            .recorder
+            .emit(ctx, &self.head, &self.decision, stage, response);
+        receipts.settle().await
+    }
+
+    /// Emits what is left to emit. Losses after RequestReceived are counted but change no answer.
+    async fn finish(self, ctx: &mut RequestContext, mut response: ApiResponse) -> ApiResponse {
+        let is_long_running = ctx.info.is_long_running();
+        note_status(ctx, &response);
+        note_object(ctx, &self.decision, &response);
+        let code = response.status.as_u16();
+        let shown = Response {
+            code,
+            object: shown_object(ctx, &self.decision, &response),
+            message: None,
+        };
+        if is_long_running {
+            self.emit(ctx, Stage::ResponseStarted, Some(shown)).await.ok();
+        }
+        ctx.audit.open = false;
+        if let Body::Stream(stream) = response.body {
+            response.body = Body::Stream(Box::pin(RecordedStream {
+                stream,
+                ctx: Box::new(ctx.clone()),
+                run: Some(self),
+                code,
+                bytes: 0,
+            }));
+            return response;
+        }
+        self.emit(ctx, Stage::ResponseComplete, Some(shown)).await.ok();
+        response
+    }
+
+    async fn panicked(self, ctx: &mut RequestContext, message: &str) {
+        ctx.audit.open = false;
+        ctx.audit.response_status = Some(json!({
+            "status": "Failure",
+            "message": format!("APIServer panic'd: {message}"),
+            "reason": "InternalError",
+        }));
+        let response = Response {
+            code: 500,
+            ..Response::default()
+        };
+        self.emit(ctx, Stage::Panic, Some(response)).await.ok();
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_string(),
+        (_, Some(text)) => text.clone(),
+        _ => "unknown panic".to_string(),
+    }
+}
+
+/// The answer of blocking-strict when the event cannot be stored.
+fn refusal() -> ApiResponse {
+    let status = Status::internal("failed to store audit event");
+    ApiResponse::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "application/json",
+        status.to_json().to_string(),
+    )
+}
+
+/// Notes the `Status` that is answered: any error in JSON, and the small successes of deletes,
+/// bindings and evictions. A 406 is written past negotiation and upstream does not look at it.
+fn note_status(ctx: &mut RequestContext, response: &ApiResponse) {
+    if ctx.audit.response_status.is_some()
+        || response.status == StatusCode::NOT_ACCEPTABLE
+        || !is_plain_json(response)
+    {
+        return;
+    }
+    let Body::Segments(segments) = &response.body else {
+        return;
+    };
+    let is_error = response.status.is_client_error() || response.status.is_server_error();
+    let length: usize = segments.iter().map(Bytes::len).sum();
+    let is_candidate = length <= STATUS_MAX_BYTES
+        && segments
+            .iter()
+            .any(|s| memchr::memmem::find(s, b"\"Status\"").is_some());
+    if !is_error && !is_candidate {
+        return;
+    }
+    let tree = match segments.as_slice() {
+        [one] => serde_json::from_slice::<Value>(one),
+        many => serde_json::from_slice::<Value>(&many.concat()),
+    };
+    if let Ok(tree) = tree
+        && tree["kind"] == "Status"
+    {
+        ctx.audit.response_status = Some(tree);
+    }
+}
+
+/// Unpacks a compressed body, so that the event shows it.
+fn note_object(ctx: &mut RequestContext, decision: &Decision, response: &ApiResponse) {
+    if decision.level < AuditLevel::RequestResponse || ctx.audit.response_object.is_some() {
+        return;
+    }
+    if let Body::Segments(segments) = &response.body
+        && response.headers.get(CONTENT_ENCODING).is_some_and(|e| e == "gzip")
+        && is_json(response)
+    {
+        let packed = segments.concat();
+        let mut text = Vec::new();
+        if flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut text).is_ok() {
+            ctx.audit.response_object = Some(text.into());
+        }
+    }
+}
+
+fn shown_object<'a>(
+    ctx: &RequestContext,
+    decision: &Decision,
+    response: &'a ApiResponse,
+) -> ResponseObject<'a> {
+    if decision.level < AuditLevel::RequestResponse
+        || response.status == StatusCode::NOT_ACCEPTABLE
+    {
+        return ResponseObject::None;
+    }
+    // Bodies of other paths (version, health, OpenAPI) are no API objects.
+    let path = ctx.info.path.as_str();
+    let is_api_path = matches!(path, "/api" | "/apis")
+        || path.starts_with("/api/")
+        || path.starts_with("/apis/");
+    if !ctx.info.is_resource && !is_api_path && ctx.audit.response_status.is_none() {
+        return ResponseObject::None;
+    }
+    if ctx.audit.response_object.is_some() {
+        return ResponseObject::Context;
+    }
+    match &response.body {
+        Body::Segments(segments) if is_plain_json(response) => ResponseObject::Segments(segments),
+        _ => ResponseObject::None,
+    }
+}
+
+fn is_json(response: &ApiResponse) -> bool {
+    let value = response.headers.get(CONTENT_TYPE);
+    value.is_some_and(|v| v.as_bytes().starts_with(b"application/json"))
+}
+
+fn is_plain_json(response: &ApiResponse) -> bool {
+    is_json(response) && !response.headers.contains_key(CONTENT_ENCODING)
+}
+
+/// A stream that records the end of its request.
+struct RecordedStream {
+    stream: ByteStream,
+    ctx: Box<RequestContext>,
+    run: Option<Run>,
+    code: u16,
+    bytes: u64,
+}
+
+impl RecordedStream {
+    fn end(&mut self, outcome: &'static str) {
+        let Some(run) = self.run.take() else {
+            return;
+        };
+        let began = self.ctx.stages.started();
+        let reason = format!("{} bytes", self.bytes);
+        self.ctx.stages.end("stream", began, outcome, reason);
+        let response = Response {
+            code: self.code,
+            object: match self.ctx.audit.response_object {
+                Some(_) => ResponseObject::Context,
+                None => ResponseObject::None,
+            },
+            message: None,
+        };
+        // The stream has been sent; nobody is left to wait.
+        let _ = run.recorder.emit(
+            &self.ctx,
+            &run.head,
+            &run.decision,
+            Stage::ResponseComplete,
+            Some(response),
+        );
+    }
+}
+
+impl Stream for RecordedStream {
+    type Item = std::io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = self.stream.as_mut().poll_next(cx);
+        match &item {
+            Poll::Ready(Some(Ok(bytes))) => self.bytes += bytes.len() as u64,
+            Poll::Ready(Some(Err(_))) => self.end("error"),
+            Poll::Ready(None) => self.end("ok"),
+            Poll::Pending => {}
+        }
+        item
+    }
+}
+
+impl Drop for RecordedStream {
+    fn drop(&mut self) {
+        self.end("closed by the client");
+    }
+}
+
+/// Owns a request while it is handled. A request that is dropped before its last event (the client
+/// went away, a timeout) is recorded when its owner is dropped, with the stages it got through and
+/// the one it was in.
+pub struct Guarded {
+    /// The request.
+    pub request: ApiRequest,
+    recorder: Arc<Recorder>,
+}
+
+impl Guarded {
+    /// Takes a request that has just arrived.
+    pub fn new(request: ApiRequest, recorder: Arc<Recorder>) -> Self {
+        Guarded { request, recorder }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.recorder.record_abandoned(&mut self.request.ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests;
