@@ -30,17 +30,41 @@ const REASON_ANNOTATION: &str = "authorization.k8s.io/reason";
 
 /// Latency annotations and the stages that each sums.
 const LATENCIES: [(&str, &[&str]); 11] = [
-    ("apiserver.latency.k8s.io/apf-queue-wait", &["flowcontrol", "apf-queue-wait"]),
-    ("apiserver.latency.k8s.io/authentication", &["authentication"]),
+    (
+        "apiserver.latency.k8s.io/apf-queue-wait",
+        &["flowcontrol", "apf-queue-wait"],
+    ),
+    (
+        "apiserver.latency.k8s.io/authentication",
+        &["authentication"],
+    ),
     ("apiserver.latency.k8s.io/authorization", &["authorization"]),
-    ("apiserver.latency.k8s.io/decode-response-object", &["decode-response-object"]),
+    (
+        "apiserver.latency.k8s.io/decode-response-object",
+        &["decode-response-object"],
+    ),
     ("apiserver.latency.k8s.io/etcd", &["store"]),
     ("apiserver.latency.k8s.io/impersonation", &["impersonation"]),
-    ("apiserver.latency.k8s.io/mutating-webhook", &["mutating-webhook"]),
-    ("apiserver.latency.k8s.io/response-write", &["response-write"]),
-    ("apiserver.latency.k8s.io/serialize-response-object", &["encode", "serialize-response-object"]),
-    ("apiserver.latency.k8s.io/transform-response-object", &["transform", "transform-response-object"]),
-    ("apiserver.latency.k8s.io/validating-webhook", &["validating-webhook"]),
+    (
+        "apiserver.latency.k8s.io/mutating-webhook",
+        &["mutating-webhook"],
+    ),
+    (
+        "apiserver.latency.k8s.io/response-write",
+        &["response-write"],
+    ),
+    (
+        "apiserver.latency.k8s.io/serialize-response-object",
+        &["encode", "serialize-response-object"],
+    ),
+    (
+        "apiserver.latency.k8s.io/transform-response-object",
+        &["transform", "transform-response-object"],
+    ),
+    (
+        "apiserver.latency.k8s.io/validating-webhook",
+        &["validating-webhook"],
+    ),
 ];
 
 /// One rendered event, shared by all sinks.
@@ -215,7 +239,9 @@ impl Head {
         let request = ctx.audit.request_object.as_ref().map_or(0, Bytes::len);
         let response = match response.map(|r| r.object) {
             Some(ResponseObject::Segments(segments)) => segments.iter().map(Bytes::len).sum(),
-            Some(ResponseObject::Context) => ctx.audit.response_object.as_ref().map_or(0, Bytes::len),
+            Some(ResponseObject::Context) => {
+                ctx.audit.response_object.as_ref().map_or(0, Bytes::len)
+            }
             _ => 0,
         };
         request + response
@@ -282,12 +308,20 @@ fn push_object_ref(out: &mut Vec<u8>, ctx: &RequestContext) {
     push_key(out, "objectRef");
     out.push(b'{');
     push_member(out, "resource", &info.resource);
-    push_member(out, "namespace", first_of(&info.namespace, &audit.object_namespace));
+    push_member(
+        out,
+        "namespace",
+        first_of(&info.namespace, &audit.object_namespace),
+    );
     push_member(out, "name", first_of(&info.name, &audit.object_name));
     push_member(out, "uid", first_of("", &audit.object_uid));
     push_member(out, "apiGroup", &info.group);
     push_member(out, "apiVersion", &info.version);
-    push_member(out, "resourceVersion", first_of("", &audit.object_resource_version));
+    push_member(
+        out,
+        "resourceVersion",
+        first_of("", &audit.object_resource_version),
+    );
     push_member(out, "subresource", &info.subresource);
     out.push(b'}');
 }
@@ -317,7 +351,14 @@ fn push_response_status(out: &mut Vec<u8>, ctx: &RequestContext, response: Respo
         }
     }
     push_key(out, "code");
-    push(out, &if response.code == 0 { 200 } else { response.code });
+    push(
+        out,
+        &if response.code == 0 {
+            200
+        } else {
+            response.code
+        },
+    );
     out.push(b'}');
 }
 
@@ -358,8 +399,7 @@ fn push_response_object(
         }
         (ResponseObject::Segments(segments), _) if segments.iter().any(|s| !s.is_empty()) => {
             push_key(out, "responseObject");
-            if decision.omit_managed_fields
-                && push_without_managed_fields(out, &segments.concat())
+            if decision.omit_managed_fields && push_without_managed_fields(out, &segments.concat())
             {
                 return;
             }

@@ -256,7 +256,9 @@ mod tests {
             ("'*'", "/apis/apps/v1/deployments", false),
             ("'*'", "/healthz", false),
         ] {
-            let policy = one(&format!("  resources: [{{group: '', resources: [{entry}]}}]"));
+            let policy = one(&format!(
+                "  resources: [{{group: '', resources: [{entry}]}}]"
+            ));
             let decision = decide(&policy, Method::GET, uri, None);
             assert_eq!(decision.rule.is_some(), expected, "{entry} {uri}");
         }
@@ -273,12 +275,22 @@ mod tests {
             ("  userGroups: [g]", pod, None, false),
             ("  verbs: [get]", pod, None, true),
             ("  verbs: ['*']", pod, None, false),
-            ("  namespaces: ["n"]", pod, None, true),
+            ("  namespaces: ['n']", pod, None, true),
             ("  namespaces: ['']", pod, None, false),
             ("  namespaces: ['']", "/api/v1/nodes", None, true),
             ("  namespaces: ['']", "/healthz", None, false),
-            ("  nonResourceURLs: ['/healthz*']", "/healthz/etcd", None, true),
-            ("  nonResourceURLs: ['/healthz']", "/healthz/etcd", None, false),
+            (
+                "  nonResourceURLs: ['/healthz*']",
+                "/healthz/etcd",
+                None,
+                true,
+            ),
+            (
+                "  nonResourceURLs: ['/healthz']",
+                "/healthz/etcd",
+                None,
+                false,
+            ),
             ("  nonResourceURLs: ['*']", pod, None, false),
             ("  resources: [{group: '*'}]", pod, None, true),
             (
@@ -306,7 +318,10 @@ mod tests {
         assert!(!first.wants(Stage::RequestReceived) && !first.wants(Stage::Panic));
         assert!(first.wants(Stage::ResponseComplete) && first.omit_managed_fields);
         let second = decide(policy, Method::POST, "/healthz", None);
-        assert_eq!((second.level, second.omit_managed_fields), (AuditLevel::None, false));
+        assert_eq!(
+            (second.level, second.omit_managed_fields),
+            (AuditLevel::None, false)
+        );
         assert!(!second.wants(Stage::ResponseComplete));
     }
 }

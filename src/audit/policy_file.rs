@@ -7,9 +7,9 @@ use std::path::{Path as FilePath, PathBuf};
 use serde_json::Value;
 
 use crate::api::field::{FieldErrors, Path};
+use crate::audit::Stage;
 use crate::audit::policy::{GroupResources, Policy, ResourcePattern, Rule};
 use crate::audit::stage::STAGES;
-use crate::audit::Stage;
 use crate::request::AuditLevel;
 
 /// The policy that is used when nothing is configured.
@@ -94,12 +94,22 @@ pub fn parse(text: &str) -> Result<Policy, Error> {
     }
     unknown_fields(&tree, "", &POLICY_FIELDS, &mut warnings);
     let mut errors = FieldErrors::default();
-    let omit_stages = stages(&tree, "omitStages", &Path::ROOT.field("omitStages"), &mut errors)?;
+    let omit_stages = stages(
+        &tree,
+        "omitStages",
+        &Path::ROOT.field("omitStages"),
+        &mut errors,
+    )?;
     let omit_managed_fields = boolean(&tree, "omitManagedFields")?.unwrap_or_default();
     let mut rules = Vec::new();
     let rules_path = Path::ROOT.field("rules");
     for (index, rule) in list(&tree, "rules")?.iter().enumerate() {
-        unknown_fields(rule, &format!("rules[{index}]."), &RULE_FIELDS, &mut warnings);
+        unknown_fields(
+            rule,
+            &format!("rules[{index}]."),
+            &RULE_FIELDS,
+            &mut warnings,
+        );
         for (i, entry) in list(rule, "resources")?.iter().enumerate() {
             let prefix = format!("rules[{index}].resources[{i}].");
             unknown_fields(entry, &prefix, &RESOURCE_FIELDS, &mut warnings);
@@ -200,12 +210,7 @@ fn level(rule: &Value, path: &Path<'_>, errors: &mut FieldErrors) -> Result<Audi
     Ok(AuditLevel::None)
 }
 
-fn stages(
-    tree: &Value,
-    key: &str,
-    path: &Path<'_>,
-    errors: &mut FieldErrors,
-) -> Result<u8, Error> {
+fn stages(tree: &Value, key: &str, path: &Path<'_>, errors: &mut FieldErrors) -> Result<u8, Error> {
     let mut set = 0;
     for (index, name) in strings(tree, key)?.iter().enumerate() {
         match Stage::parse(name) {
@@ -213,10 +218,7 @@ fn stages(
             None => errors.invalid_str(
                 &path.index(index),
                 name,
-                format!(
-                    "allowed stages are {}",
-                    STAGES.map(Stage::as_str).join(",")
-                ),
+                format!("allowed stages are {}", STAGES.map(Stage::as_str).join(",")),
             ),
         }
     }
@@ -243,7 +245,10 @@ fn resources(
                 "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
             );
         }
-        let (names, patterns) = (strings(entry, "resourceNames")?, strings(entry, "resources")?);
+        let (names, patterns) = (
+            strings(entry, "resourceNames")?,
+            strings(entry, "resources")?,
+        );
         if !names.is_empty() && patterns.is_empty() {
             errors.invalid(
                 &path.field("resourceNames"),
@@ -327,7 +332,8 @@ mod tests {
     #[test]
     fn unknown_and_duplicate_fields_are_warnings() {
         // users.md thread 4: silent policy mistakes.
-        let policy = parse(&format!("{HEAD}rules:\n- {{level: None, verb: [get]}}")).expect("loads");
+        let policy =
+            parse(&format!("{HEAD}rules:\n- {{level: None, verb: [get]}}")).expect("loads");
         assert_eq!(
             policy.warnings,
             ["strict decoding error: unknown field \"rules[0].verb\""]
@@ -346,7 +352,10 @@ mod tests {
                 "apiVersion: audit.k8s.io/v1beta1\nkind: Policy\n".into(),
                 "unknown group version",
             ),
-            (format!("{HEAD}rules: [{{}}]"), "rules[0].level: Required value"),
+            (
+                format!("{HEAD}rules: [{{}}]"),
+                "rules[0].level: Required value",
+            ),
             (
                 format!("{HEAD}rules: [{{level: Some}}]"),
                 "rules[0].level: Unsupported value: \"Some\"",

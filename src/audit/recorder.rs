@@ -70,7 +70,10 @@ impl Recorder {
     pub fn set_policy(&self, policy: Policy) {
         let rules = policy.rules.len();
         self.policy.store(Some(Arc::new(policy)));
-        self.note("policy", &format!(r#"{{"policy":"changed","rules":{rules}}}"#));
+        self.note(
+            "policy",
+            &format!(r#"{{"policy":"changed","rules":{rules}}}"#),
+        );
     }
 
     /// The counters.
@@ -150,7 +153,13 @@ impl Recorder {
             object: ResponseObject::Context,
             message: None,
         };
-        let receipts = self.emit(ctx, &head, &decision, Stage::ResponseStarted, Some(response));
+        let receipts = self.emit(
+            ctx,
+            &head,
+            &decision,
+            Stage::ResponseStarted,
+            Some(response),
+        );
         // The request is refused already; the sinks have counted a loss.
         receipts.settle().await.ok();
     }
@@ -179,7 +188,13 @@ impl Recorder {
             ..Response::default()
         };
         // Nobody is left to wait for it.
-        let _ = self.emit(ctx, &head, &decision, Stage::ResponseComplete, Some(response));
+        let _ = self.emit(
+            ctx,
+            &head,
+            &decision,
+            Stage::ResponseComplete,
+            Some(response),
+        );
     }
 
     /// Records something that happened to the record itself (a gap, a policy change) as an event of
@@ -245,7 +260,8 @@ mod tests {
         let recorder = recorder(sink.clone(), false);
         let mut ctx = context();
         let began = ctx.stages.begin("authentication");
-        ctx.stages.end("authentication", began, "refused", "token is expired");
+        ctx.stages
+            .end("authentication", began, "refused", "token is expired");
         recorder.record_failed_authentication(&mut ctx).await;
         let events = sink.events();
         assert_eq!(events.len(), 1);
@@ -286,7 +302,11 @@ mod tests {
         assert_eq!(events.len(), 1);
         assert_eq!(events[0]["responseStatus"]["code"], 504);
         let trace = events[0]["annotations"][TRACE_ANNOTATION].as_str();
-        assert!(trace.expect("a trace").contains(r#""running":["validating-webhook""#));
+        assert!(
+            trace
+                .expect("a trace")
+                .contains(r#""running":["validating-webhook""#)
+        );
     }
 
     #[test]

@@ -104,7 +104,9 @@ impl Run {
             message: None,
         };
         if is_long_running {
-            self.emit(ctx, Stage::ResponseStarted, Some(shown)).await.ok();
+            self.emit(ctx, Stage::ResponseStarted, Some(shown))
+                .await
+                .ok();
         }
         ctx.audit.open = false;
         if let Body::Stream(stream) = response.body {
@@ -117,7 +119,9 @@ impl Run {
             }));
             return response;
         }
-        self.emit(ctx, Stage::ResponseComplete, Some(shown)).await.ok();
+        self.emit(ctx, Stage::ResponseComplete, Some(shown))
+            .await
+            .ok();
         response
     }
 
@@ -192,12 +196,18 @@ fn note_object(ctx: &mut RequestContext, decision: &Decision, response: &ApiResp
         return;
     }
     if let Body::Segments(segments) = &response.body
-        && response.headers.get(CONTENT_ENCODING).is_some_and(|e| e == "gzip")
+        && response
+            .headers
+            .get(CONTENT_ENCODING)
+            .is_some_and(|e| e == "gzip")
         && is_json(response)
     {
         let packed = segments.concat();
         let mut text = Vec::new();
-        if flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut text).is_ok() {
+        if flate2::read::GzDecoder::new(&packed[..])
+            .read_to_end(&mut text)
+            .is_ok()
+        {
             ctx.audit.response_object = Some(text.into());
         }
     }
@@ -208,16 +218,14 @@ fn shown_object<'a>(
     decision: &Decision,
     response: &'a ApiResponse,
 ) -> ResponseObject<'a> {
-    if decision.level < AuditLevel::RequestResponse
-        || response.status == StatusCode::NOT_ACCEPTABLE
+    if decision.level < AuditLevel::RequestResponse || response.status == StatusCode::NOT_ACCEPTABLE
     {
         return ResponseObject::None;
     }
     // Bodies of other paths (version, health, OpenAPI) are no API objects.
     let path = ctx.info.path.as_str();
-    let is_api_path = matches!(path, "/api" | "/apis")
-        || path.starts_with("/api/")
-        || path.starts_with("/apis/");
+    let is_api_path =
+        matches!(path, "/api" | "/apis") || path.starts_with("/api/") || path.starts_with("/apis/");
     if !ctx.info.is_resource && !is_api_path && ctx.audit.response_status.is_none() {
         return ResponseObject::None;
     }

@@ -31,7 +31,12 @@ fn decision(level: AuditLevel) -> Decision {
     }
 }
 
-fn render(ctx: &RequestContext, level: AuditLevel, stage: Stage, response: Option<Response<'_>>) -> Value {
+fn render(
+    ctx: &RequestContext,
+    level: AuditLevel,
+    stage: Stage,
+    response: Option<Response<'_>>,
+) -> Value {
     let event = Head::render(ctx, level).event(ctx, &decision(level), stage, response);
     assert!(event.line().ends_with(b"}\n"));
     serde_json::from_slice(event.json()).expect("one JSON object")
@@ -47,31 +52,53 @@ fn a_create_at_full_level() {
     ctx.audit.annotate("authorization.k8s.io/reason", "RBAC");
     let began = ctx.stages.begin("authorization");
     ctx.stages.end("authorization", began, "allow", "RBAC");
-    let body = [Bytes::from_static(b"{\"kind\":"), Bytes::from_static(b"\"ConfigMap\"}")];
+    let body = [
+        Bytes::from_static(b"{\"kind\":"),
+        Bytes::from_static(b"\"ConfigMap\"}"),
+    ];
     let response = Response {
         code: 201,
         object: ResponseObject::Segments(&body),
         message: None,
     };
-    let event = render(&ctx, AuditLevel::RequestResponse, Stage::ResponseComplete, Some(response));
-    assert_eq!(event["requestURI"], "/api/v1/namespaces/n/configmaps?dryRun=All");
-    assert_eq!(event["user"], json!({"username": "alice", "groups": ["dev"]}));
+    let event = render(
+        &ctx,
+        AuditLevel::RequestResponse,
+        Stage::ResponseComplete,
+        Some(response),
+    );
+    assert_eq!(
+        event["requestURI"],
+        "/api/v1/namespaces/n/configmaps?dryRun=All"
+    );
+    assert_eq!(
+        event["user"],
+        json!({"username": "alice", "groups": ["dev"]})
+    );
     assert_eq!(
         event["objectRef"],
         json!({"resource": "configmaps", "namespace": "n", "name": "a", "apiVersion": "v1"})
     );
-    assert_eq!(event["responseStatus"], json!({"metadata": {}, "code": 201}));
+    assert_eq!(
+        event["responseStatus"],
+        json!({"metadata": {}, "code": 201})
+    );
     assert_eq!(event["requestObject"], json!({"data": {"k": "v\n"}}));
     assert_eq!(event["responseObject"], json!({"kind": "ConfigMap"}));
     assert_eq!(event["sourceIPs"], json!(["127.0.0.1"]));
     let trace: Value = serde_json::from_str(
-        event["annotations"][TRACE_ANNOTATION].as_str().expect("a text"),
+        event["annotations"][TRACE_ANNOTATION]
+            .as_str()
+            .expect("a text"),
     )
     .expect("JSON");
     assert_eq!(trace["dryRun"], true, "users.md thread 24");
     assert_eq!(trace["stages"][0][0], "authorization");
     assert_eq!(trace["stages"][0][3], "allow");
-    assert!(trace["stages"][0].get(4).is_none(), "the annotation has the reason");
+    assert!(
+        trace["stages"][0].get(4).is_none(),
+        "the annotation has the reason"
+    );
 }
 
 #[test]
@@ -90,9 +117,21 @@ fn order_of_fields() {
     let text = String::from_utf8(event.line().to_vec()).expect("text");
     let mut last = 0;
     for key in [
-        "kind", "apiVersion", "level", "auditID", "stage", "requestURI", "verb", "user",
-        "sourceIPs", "userAgent", "objectRef", "responseStatus", "requestReceivedTimestamp",
-        "stageTimestamp", "annotations",
+        "kind",
+        "apiVersion",
+        "level",
+        "auditID",
+        "stage",
+        "requestURI",
+        "verb",
+        "user",
+        "sourceIPs",
+        "userAgent",
+        "objectRef",
+        "responseStatus",
+        "requestReceivedTimestamp",
+        "stageTimestamp",
+        "annotations",
     ] {
         let at = text.find(&format!("\"{key}\":")).expect(key);
         assert!(at >= last, "{key}");
@@ -110,7 +149,12 @@ fn what_is_not_shown() {
     assert!(event.get("impersonatedUser").is_none() && event.get("annotations").is_none());
     assert_eq!(event["user"]["username"], "alice");
     assert_eq!(event["requestReceivedTimestamp"], event["stageTimestamp"]);
-    let closed = render(&ctx, AuditLevel::Metadata, Stage::ResponseComplete, Some(Response::default()));
+    let closed = render(
+        &ctx,
+        AuditLevel::Metadata,
+        Stage::ResponseComplete,
+        Some(Response::default()),
+    );
     assert_eq!(closed["impersonatedUser"]["username"], "system:anonymous");
     assert_eq!(
         closed["responseStatus"],
@@ -138,9 +182,11 @@ fn managed_fields_and_truncation() {
         Some(response),
     );
     let tree: Value = serde_json::from_slice(event.json()).expect("JSON");
-    assert_eq!(tree["responseObject"]["items"][0], json!({"metadata": {"name": "p"}}));
-    let cut: Value =
-        serde_json::from_slice(&event.truncated().expect("has a body")).expect("JSON");
+    assert_eq!(
+        tree["responseObject"]["items"][0],
+        json!({"metadata": {"name": "p"}})
+    );
+    let cut: Value = serde_json::from_slice(&event.truncated().expect("has a body")).expect("JSON");
     assert!(cut.get("responseObject").is_none());
     assert_eq!(cut["annotations"]["audit.k8s.io/truncated"], "true");
 }
@@ -148,10 +194,14 @@ fn managed_fields_and_truncation() {
 #[test]
 fn addresses_and_agents() {
     let mut ctx = context(Method::GET, "/version");
-    for (key, value) in [("x-forwarded-for", "192.0.2.77, bad, 192.0.2.78"), ("x-real-ip", "192.0.2.79")] {
+    for (key, value) in [
+        ("x-forwarded-for", "192.0.2.77, bad, 192.0.2.78"),
+        ("x-real-ip", "192.0.2.79"),
+    ] {
         ctx.headers.insert(key, value.parse().expect("a header"));
     }
-    ctx.headers.insert("user-agent", "x".repeat(2000).parse().expect("a header"));
+    ctx.headers
+        .insert("user-agent", "x".repeat(2000).parse().expect("a header"));
     let event = render(&ctx, AuditLevel::Metadata, Stage::RequestReceived, None);
     assert_eq!(
         event["sourceIPs"],
@@ -160,4 +210,3 @@ fn addresses_and_agents() {
     let agent = event["userAgent"].as_str().expect("a text");
     assert_eq!(agent.len(), 1024 + "...TRUNCATED".len());
 }
-

@@ -314,7 +314,10 @@ mod tests {
         let mut file = RotatingFile::open(&path, rotation(0)).expect("opens");
         fs::remove_file(&path).expect("deletes");
         file.checked = Instant::now() - REPLACED_CHECK_INTERVAL;
-        assert_eq!(file.write(b"a\n").expect("writes"), Some(Incident::Replaced));
+        assert_eq!(
+            file.write(b"a\n").expect("writes"),
+            Some(Incident::Replaced)
+        );
         assert_eq!(fs::read(&path).expect("exists"), b"a\n");
     }
 }

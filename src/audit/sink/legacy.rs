@@ -33,7 +33,10 @@ pub fn line(json: &[u8]) -> Vec<u8> {
         ("ip", text(&event["sourceIPs"][0])),
         ("method", text(&event["verb"])),
         ("user", or(&event["user"]["username"], "<none>")),
-        ("groups", groups(&event["user"]).unwrap_or_else(|| "<none>".into())),
+        (
+            "groups",
+            groups(&event["user"]).unwrap_or_else(|| "<none>".into()),
+        ),
         ("as", as_user),
         ("asgroups", as_groups),
         ("user-agent", text(&event["userAgent"])),

@@ -76,7 +76,10 @@ impl LogSink {
         let target = if options.path == Path::new("-") {
             Target::Stdout
         } else {
-            Target::File(Box::new(RotatingFile::open(&options.path, options.rotation)?))
+            Target::File(Box::new(RotatingFile::open(
+                &options.path,
+                options.rotation,
+            )?))
         };
         Ok(Arc::new(LogSink {
             shared: Arc::new(Shared {
@@ -132,7 +135,9 @@ impl Shared {
             Target::File(file) => file.write(lines),
             Target::Stdout => {
                 let mut out = std::io::stdout().lock();
-                out.write_all(lines).and_then(|()| out.flush()).map(|()| None)
+                out.write_all(lines)
+                    .and_then(|()| out.flush())
+                    .map(|()| None)
             }
         };
         match written {

@@ -62,19 +62,72 @@ fn stages(events: &[Value]) -> Vec<&str> {
 async fn a_whole_answer_is_recorded_before_it_leaves() {
     let status = Status::unauthorized().to_json().to_string();
     for (uri, code, content_type, body, object, reason) in [
-        ("/api/v1/pods", 200, "application/json", r#"{"kind":"PodList"}"#, json!({"kind": "PodList"}), Value::Null),
-        ("/api/v1/pods", 401, "application/json", &status, Status::unauthorized().to_json(), json!("Unauthorized")),
-        ("/api/v1/pods", 406, "application/json", &status, Value::Null, Value::Null),
-        ("/api/v1/pods", 200, "application/yaml", "kind: PodList", Value::Null, Value::Null),
-        ("/version", 200, "application/json", r#"{"major":"1"}"#, Value::Null, Value::Null),
-        ("/apis", 200, "application/json", r#"{"kind":"APIGroupList"}"#, json!({"kind": "APIGroupList"}), Value::Null),
-        ("/nothing", 404, "text/plain", "404 page not found", Value::Null, Value::Null),
+        (
+            "/api/v1/pods",
+            200,
+            "application/json",
+            r#"{"kind":"PodList"}"#,
+            json!({"kind": "PodList"}),
+            Value::Null,
+        ),
+        (
+            "/api/v1/pods",
+            401,
+            "application/json",
+            &status,
+            Status::unauthorized().to_json(),
+            json!("Unauthorized"),
+        ),
+        (
+            "/api/v1/pods",
+            406,
+            "application/json",
+            &status,
+            Value::Null,
+            Value::Null,
+        ),
+        (
+            "/api/v1/pods",
+            200,
+            "application/yaml",
+            "kind: PodList",
+            Value::Null,
+            Value::Null,
+        ),
+        (
+            "/version",
+            200,
+            "application/json",
+            r#"{"major":"1"}"#,
+            Value::Null,
+            Value::Null,
+        ),
+        (
+            "/apis",
+            200,
+            "application/json",
+            r#"{"kind":"APIGroupList"}"#,
+            json!({"kind": "APIGroupList"}),
+            Value::Null,
+        ),
+        (
+            "/nothing",
+            404,
+            "text/plain",
+            "404 page not found",
+            Value::Null,
+            Value::Null,
+        ),
     ] {
         let body = Bytes::copy_from_slice(body.as_bytes());
         let code = StatusCode::from_u16(code).expect("a code");
         let answer = move || ApiResponse::new(code, content_type, body.clone());
         let (events, _) = run(uri, Box::new(answer)).await;
-        assert_eq!(stages(&events), ["RequestReceived", "ResponseComplete"], "{uri}");
+        assert_eq!(
+            stages(&events),
+            ["RequestReceived", "ResponseComplete"],
+            "{uri}"
+        );
         assert_eq!(events[1]["responseStatus"]["code"], code.as_u16());
         assert_eq!(events[1]["responseObject"], object, "{uri} {content_type}");
         assert_eq!(events[1]["responseStatus"]["reason"], reason, "{uri}");
@@ -86,7 +139,8 @@ async fn a_success_status_is_shown() {
     const TEXT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","details":{"name":"a"}}"#;
     let answer = || ApiResponse::new(StatusCode::OK, "application/json", TEXT);
     let (events, _) = run("/api/v1/namespaces/n/configmaps/a", Box::new(answer)).await;
-    let expected = json!({"metadata": {}, "status": "Success", "details": {"name": "a"}, "code": 200});
+    let expected =
+        json!({"metadata": {}, "status": "Success", "details": {"name": "a"}, "code": 200});
     assert_eq!(events[1]["responseStatus"], expected);
 }
 
@@ -104,7 +158,10 @@ async fn streams_end_with_their_event() {
         }));
         let mut request = request("/api/v1/pods?watch=1");
         let response = Next::new(&filters, &endpoint).run(&mut request).await;
-        assert_eq!(stages(&sink.events()), ["RequestReceived", "ResponseStarted"]);
+        assert_eq!(
+            stages(&sink.events()),
+            ["RequestReceived", "ResponseStarted"]
+        );
         let Body::Stream(mut stream) = response.body else {
             panic!("a stream stays a stream");
         };
@@ -127,7 +184,10 @@ async fn panics_are_recorded_and_raised_again() {
     assert!(AssertUnwindSafe(run).catch_unwind().await.is_err());
     let events = sink.events();
     assert_eq!(stages(&events), ["RequestReceived", "Panic"]);
-    assert_eq!(events[1]["responseStatus"]["message"], "APIServer panic'd: boom");
+    assert_eq!(
+        events[1]["responseStatus"]["message"],
+        "APIServer panic'd: boom"
+    );
 }
 
 #[tokio::test]
@@ -138,12 +198,17 @@ async fn a_client_that_goes_away_is_recorded() {
     let endpoint = Scripted(Box::new(ApiResponse::default));
     {
         let mut guarded = Guarded::new(request("/api/v1/pods"), recorder);
-        let mut run = Next::new(&filters, &endpoint).run(&mut guarded.request).boxed();
+        let mut run = Next::new(&filters, &endpoint)
+            .run(&mut guarded.request)
+            .boxed();
         assert!(futures::poll!(&mut run).is_pending());
     }
     let events = sink.events();
     assert_eq!(stages(&events), ["RequestReceived", "ResponseComplete"]);
-    assert_eq!(events[1]["responseStatus"]["message"], "Connection closed early");
+    assert_eq!(
+        events[1]["responseStatus"]["message"],
+        "Connection closed early"
+    );
 }
 
 #[tokio::test]
@@ -152,7 +217,9 @@ async fn strict_mode_refuses_what_it_cannot_record() {
     let recorder = recorder(&sink);
     let filters: Vec<Box<dyn Filter>> = vec![Box::new(Audit::new(recorder.clone()))];
     let endpoint = Scripted(Box::new(ApiResponse::default));
-    let response = Next::new(&filters, &endpoint).run(&mut request("/api/v1/pods")).await;
+    let response = Next::new(&filters, &endpoint)
+        .run(&mut request("/api/v1/pods"))
+        .await;
     assert_eq!(response.status, 500);
     assert_eq!(recorder.metrics().rejected.get(), 1);
 }
