@@ -5,6 +5,7 @@
 //! # Invariants
 //! - No kind has Rust code here; kinds are rows ([`resource::Resource`]) and schemas.
 
+pub mod bytes;
 pub mod field;
 pub mod names;
 pub mod objects;

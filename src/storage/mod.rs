@@ -158,6 +158,13 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// The watch cache over the store is still being filled; the caller answers
+    /// 429 `storage is (re)initializing`.
+    #[error("storage is (re)initializing")]
+    Initializing {
+        /// For how long already; `Retry-After` grows with it.
+        since: Duration,
+    },
     /// Anything else, with the chain as text (the sources are not `Clone`).
     #[error("storage failed: {reason}")]
     Other {
@@ -221,6 +228,12 @@ pub trait Storage: Send + Sync + 'static {
 
     /// The store's revision now, linearizably. One round trip at most.
     async fn current_revision(&self) -> Result<Revision, Error>;
+
+    /// The revision that [`Storage::current_revision`] would answer, where the store knows it
+    /// without asking anybody; spares readers a round trip through the runtime.
+    fn local_revision(&self) -> Option<Revision> {
+        None
+    }
 
     /// Forgets history before `revision`.
     async fn compact(&self, revision: Revision) -> Result<(), Error>;
