@@ -5,7 +5,7 @@
 pub struct Labels {
     spans: Box<[LabelSpan]>,
     /// Labels no span can hold (escapes, or longer than 64 KiB): not valid labels, but stored.
-    odd: Option<Box<Vec<(String, String)>>>,
+    odd: Box<[(String, String)]>,
 }
 
 /// `"key":"value"` in compact text: the value begins three bytes after the key ends.
@@ -35,7 +35,7 @@ impl Labels {
     pub(super) fn new(spans: Vec<LabelSpan>, odd: Vec<(String, String)>) -> Self {
         Self {
             spans: spans.into_boxed_slice(),
-            odd: (!odd.is_empty()).then(|| Box::new(odd)),
+            odd: odd.into_boxed_slice(),
         }
     }
 
@@ -44,8 +44,8 @@ impl Labels {
         if let Some(span) = self.spans.iter().find(|s| s.key(json) == key.as_bytes()) {
             return Some(span.value(json));
         }
-        let odd = self.odd.as_deref()?;
-        odd.iter()
+        self.odd
+            .iter()
             .find_map(|(k, value)| (k == key).then_some(value.as_str()))
     }
 
@@ -55,13 +55,12 @@ impl Labels {
             let key = std::str::from_utf8(span.key(json)).unwrap_or_default();
             (key, span.value(json))
         });
-        let odd = self.odd.as_deref().map(Vec::as_slice).unwrap_or_default();
-        spans.chain(odd.iter().map(|(k, v)| (k.as_str(), v.as_str())))
+        spans.chain(self.odd.iter().map(|(k, v)| (k.as_str(), v.as_str())))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.spans.len() + self.odd.as_ref().map_or(0, |odd| odd.len())
+        self.spans.len() + self.odd.len()
     }
 
     /// Whether there are none.

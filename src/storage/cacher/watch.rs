@@ -229,17 +229,15 @@ impl Watch {
         let Some(initial) = &mut self.initial else {
             return false;
         };
-        let mut looked_at = 0;
         let mut next = None;
-        for object in initial
+        let objects = initial
             .objects
-            .range(&initial.prefix, initial.start.as_deref())
-        {
+            .range(&initial.prefix, initial.start.as_deref());
+        for (looked_at, object) in objects.enumerate() {
             if looked_at == INITIAL_OBJECTS {
                 next = Some(object.key().to_string());
                 break;
             }
-            looked_at += 1;
             if self.watcher.selects(object) {
                 let frame = EventFrame::new(EventType::Added, object.clone());
                 self.ready.push_back(Arc::new(frame));
