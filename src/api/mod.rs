@@ -13,3 +13,4 @@ pub mod options;
 pub mod resource;
 pub mod selector;
 pub mod status;
+pub mod yaml;

@@ -1,22 +1,63 @@
 //! Authentication: who is asking.
 //!
 //! Called by `filters::authentication` and by TokenReview. Each authenticator looks at one kind of
-//! credential; the union asks them in upstream's order.
+//! credential; [`union::RequestAuthenticator`] asks them in upstream's order (contract
+//! authn_authz.md §1).
+//!
+//! # Invariants
+//! - Why a credential was refused goes to the record, never to the client.
+//! - Secrets are compared by digest or in constant time, never by `==` on the text.
+
+pub mod bearer;
+pub mod cache;
+pub mod token_file;
+pub mod union;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::request::{RequestContext, UserInfo};
 
-/// A successful authentication.
+/// A successful authentication. Cheap to clone: caches hand out the same user.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     /// Who.
-    pub user: UserInfo,
+    pub user: Arc<UserInfo>,
     /// How: `x509`, `token-file`, `service-account`, `bootstrap-token`, `oidc`, `webhook`,
     /// `request-header`, `anonymous`.
     pub method: &'static str,
     /// Audiences the credential is good for; empty when the authenticator does not know audiences.
-    pub audiences: Vec<String>,
+    pub audiences: Arc<[String]>,
+    /// Audit annotations to set (legacy and stale tokens), also on cached answers.
+    pub annotations: Arc<[(&'static str, String)]>,
+    /// Warning headers to send.
+    pub warnings: Arc<[String]>,
+}
+
+impl Authenticated {
+    /// Without audiences, annotations and warnings.
+    pub fn new(user: UserInfo, method: &'static str) -> Self {
+        Authenticated {
+            user: Arc::new(user),
+            method,
+            audiences: Arc::from([]),
+            annotations: Arc::from([]),
+            warnings: Arc::from([]),
+        }
+    }
+
+    /// Adds `system:authenticated`, unless the user is in it or in `system:unauthenticated`.
+    #[must_use]
+    pub fn in_authenticated_group(mut self) -> Self {
+        let listed = self.user.in_group("system:authenticated")
+            || self.user.in_group("system:unauthenticated");
+        if !listed {
+            let user = Arc::make_mut(&mut self.user);
+            user.groups.push("system:authenticated".into());
+        }
+        self
+    }
 }
 
 /// Why credentials were refused. For the record only; clients get a bare 401.
@@ -25,6 +66,25 @@ pub struct Authenticated {
 pub struct Refused {
     /// For example `token is expired`, `unknown signing key`, `audience mismatch`.
     pub reason: String,
+}
+
+impl Refused {
+    /// For `reason`.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Refused {
+            reason: reason.into(),
+        }
+    }
+
+    /// One refusal out of several, as upstream aggregates errors.
+    pub fn all(reasons: Vec<String>) -> Self {
+        let mut reasons = reasons;
+        reasons.dedup();
+        match reasons.len() {
+            1 => Refused::new(reasons.remove(0)),
+            _ => Refused::new(format!("[{}]", reasons.join(", "))),
+        }
+    }
 }
 
 /// Looks at the credentials of a request.
@@ -47,4 +107,17 @@ pub trait TokenAuthenticator: Send + Sync {
         token: &str,
         audiences: &[String],
     ) -> Result<Option<Authenticated>, Refused>;
+}
+
+/// The audiences of `wanted` that are among `own`; `own` itself when nothing special is wanted.
+/// Empty means that they do not meet.
+pub fn common_audiences(wanted: &[String], own: &[String]) -> Vec<String> {
+    if wanted.is_empty() {
+        return own.to_vec();
+    }
+    wanted
+        .iter()
+        .filter(|audience| own.contains(audience))
+        .cloned()
+        .collect()
 }

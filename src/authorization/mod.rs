@@ -2,10 +2,22 @@
 //!
 //! Called by `filters::authorization`, impersonation, the access review resources, search and
 //! every other path that shows data.
+//!
+//! # Invariants
+//! - `Allow` and `Deny` are final; whoever has no opinion leaves it to the next; if nobody has one
+//!   the answer is no.
+//! - Members of `system:masters` are allowed before anybody is asked.
+
+pub mod node;
+pub mod rbac;
+pub mod reviews;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::request::Attributes;
+use crate::request::{Attributes, UserInfo};
+use rbac::PolicyRule;
 
 /// What one authorizer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +37,29 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Upstream's reason text, for the audit annotation and (when refused) the client.
     pub reason: String,
-    /// Errors met on the way (missing roles), which make a refusal no less a refusal.
+    /// Errors met on the way that are no reason text (webhooks that did not answer). With any
+    /// verdict but `Allow` they turn a refusal into a 500.
     pub errors: Vec<String>,
+}
+
+impl Decision {
+    /// Allowed, without a reason text.
+    pub fn allow() -> Self {
+        Decision {
+            verdict: Verdict::Allow,
+            reason: String::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// No opinion, for `reason`.
+    pub fn no_opinion(reason: impl Into<String>) -> Self {
+        Decision {
+            verdict: Verdict::NoOpinion,
+            reason: reason.into(),
+            errors: Vec::new(),
+        }
+    }
 }
 
 /// One authorizer.
@@ -34,4 +67,165 @@ pub struct Decision {
 pub trait Authorizer: Send + Sync {
     /// Decides. Must not block on I/O except in webhook authorizers.
     async fn authorize(&self, attributes: &Attributes<'_>) -> Decision;
+}
+
+/// What a user may do in a namespace, as far as it can be listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResolvedRules {
+    /// Resource and path rules.
+    pub rules: Vec<PolicyRule>,
+    /// Whether there may be more.
+    pub incomplete: bool,
+    /// Why.
+    pub errors: Vec<String>,
+}
+
+/// Lists rules, for SelfSubjectRulesReview.
+pub trait RuleResolver: Send + Sync {
+    /// What `user` may do in `namespace`.
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> ResolvedRules;
+}
+
+/// Allows everything.
+pub struct AlwaysAllow;
+
+/// Refuses everything.
+pub struct AlwaysDeny;
+
+#[async_trait]
+impl Authorizer for AlwaysAllow {
+    async fn authorize(&self, _attributes: &Attributes<'_>) -> Decision {
+        Decision::allow()
+    }
+}
+
+impl RuleResolver for AlwaysAllow {
+    fn rules_for(&self, _user: &UserInfo, _namespace: &str) -> ResolvedRules {
+        ResolvedRules {
+            rules: vec![PolicyRule::all_resources(), PolicyRule::all_paths()],
+            ..ResolvedRules::default()
+        }
+    }
+}
+
+#[async_trait]
+impl Authorizer for AlwaysDeny {
+    async fn authorize(&self, _attributes: &Attributes<'_>) -> Decision {
+        Decision::no_opinion("Everything is forbidden.")
+    }
+}
+
+impl RuleResolver for AlwaysDeny {
+    fn rules_for(&self, _user: &UserInfo, _namespace: &str) -> ResolvedRules {
+        ResolvedRules::default()
+    }
+}
+
+/// One link of the chain: an authorizer that can also list rules.
+pub trait Mode: Authorizer + RuleResolver {}
+
+impl<T: Authorizer + RuleResolver> Mode for T {}
+
+/// The authorizers in order, behind the privileged group.
+pub struct AuthorizerChain {
+    modes: Vec<Arc<dyn Mode>>,
+}
+
+impl AuthorizerChain {
+    /// A chain that asks `modes` in order. Name the modes with `--authorization-mode`; see
+    /// [`AlwaysAllow`], [`AlwaysDeny`], [`rbac::Rbac`], [`node::NodeAuthorizer`].
+    pub fn new(modes: Vec<Arc<dyn Mode>>) -> Arc<Self> {
+        Arc::new(AuthorizerChain { modes })
+    }
+}
+
+#[async_trait]
+impl Authorizer for AuthorizerChain {
+    async fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        if attributes.user.in_group("system:masters") {
+            return Decision::allow();
+        }
+        let mut refusal = Decision::no_opinion("");
+        for mode in &self.modes {
+            let mut decision = mode.authorize(attributes).await;
+            if decision.verdict != Verdict::NoOpinion {
+                refusal.errors.append(&mut decision.errors);
+                decision.errors = refusal.errors;
+                return decision;
+            }
+            if !decision.reason.is_empty() {
+                if !refusal.reason.is_empty() {
+                    refusal.reason.push('\n');
+                }
+                refusal.reason.push_str(&decision.reason);
+            }
+            refusal.errors.append(&mut decision.errors);
+        }
+        refusal
+    }
+}
+
+impl RuleResolver for AuthorizerChain {
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> ResolvedRules {
+        let mut all = ResolvedRules::default();
+        for mode in &self.modes {
+            let mut found = mode.rules_for(user, namespace);
+            all.rules.append(&mut found.rules);
+            all.incomplete |= found.incomplete;
+            all.errors.append(&mut found.errors);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Says(Verdict, &'static str);
+
+    #[async_trait]
+    impl Authorizer for Says {
+        async fn authorize(&self, _: &Attributes<'_>) -> Decision {
+            Decision {
+                verdict: self.0,
+                reason: self.1.into(),
+                errors: Vec::new(),
+            }
+        }
+    }
+
+    impl RuleResolver for Says {
+        fn rules_for(&self, _: &UserInfo, _: &str) -> ResolvedRules {
+            ResolvedRules::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn chain() {
+        use Verdict::{Allow, Deny, NoOpinion};
+        let cases = [
+            (vec![(NoOpinion, "a"), (Allow, "b")], Allow, "b"),
+            (vec![(Deny, "a"), (Allow, "b")], Deny, "a"),
+            (
+                vec![(NoOpinion, "a"), (NoOpinion, ""), (NoOpinion, "c")],
+                NoOpinion,
+                "a\nc",
+            ),
+            (vec![], NoOpinion, ""),
+        ];
+        let user = UserInfo::anonymous();
+        for (says, verdict, reason) in cases {
+            let modes = says
+                .into_iter()
+                .map(|(v, r)| Arc::new(Says(v, r)) as Arc<dyn Mode>);
+            let chain = AuthorizerChain::new(modes.collect());
+            let ask = Attributes::resource(&user, "get", "", "pods", "", "");
+            let decision = chain.authorize(&ask).await;
+            assert_eq!(
+                (decision.verdict, decision.reason.as_str()),
+                (verdict, reason)
+            );
+        }
+    }
 }

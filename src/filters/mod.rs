@@ -4,6 +4,9 @@
 
 pub mod audit;
 pub mod audit_id;
+pub mod authentication;
+pub mod authorization;
+pub mod impersonation;
 
 use async_trait::async_trait;
 

@@ -74,6 +74,8 @@ pub struct AuditState {
     pub field_manager: Option<String>,
     /// The audit filter has seen the request and its last event is still to come.
     pub open: bool,
+    /// `authenticationMetadata.impersonationConstraint`: the mode that allowed an impersonation.
+    pub impersonation_constraint: Option<&'static str>,
 }
 
 impl AuditState {

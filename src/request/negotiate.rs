@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
 use crate::api::status::Status;
+use crate::api::yaml;
 use crate::request::{ApiResponse, RequestContext};
 
 /// A wire encoding of objects.
@@ -244,6 +245,7 @@ pub fn wants_pretty(ctx: &RequestContext) -> bool {
 /// A tree in the negotiated encoding. Protobuf is not served by this function; it answers JSON.
 pub fn encode(value: &Value, negotiated: Negotiated) -> Bytes {
     match negotiated.encoding {
+        Encoding::Yaml => Bytes::from(yaml::to_yaml(value)),
         _ if negotiated.pretty => Bytes::from(serde_json::to_vec_pretty(value).unwrap_or_default()),
         _ => {
             let mut bytes = serde_json::to_vec(value).unwrap_or_default();

@@ -1,0 +1,218 @@
+//! The authentication filter: finds out who asks, or answers 401.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
+
+use crate::api::status::Status;
+use crate::authentication::{Authenticated, Authenticator, bearer};
+use crate::filters::{Filter, Next};
+use crate::request::negotiate::status_response;
+use crate::request::{ApiRequest, ApiResponse, RequestContext};
+
+/// Front-proxy headers that are always removed behind authentication, beside configured ones.
+const PROXY_HEADERS: [&str; 3] = ["x-remote-user", "x-remote-uid", "x-remote-group"];
+
+/// Prefix of front-proxy extra headers.
+const PROXY_EXTRA_PREFIX: &str = "x-remote-extra-";
+
+/// Is told of every 401, because the audit filter stands behind this one (contract/audit.md §6).
+#[async_trait]
+pub trait RefusalObserver: Send + Sync {
+    /// `attempted` is the response status message of the event before the body is known:
+    /// `Authentication failed, attempted: bearer`.
+    async fn refused(&self, request: &mut ApiRequest, response: &mut ApiResponse, attempted: &str);
+}
+
+/// Finds out who asks.
+pub struct Authentication {
+    authenticator: Arc<dyn Authenticator>,
+    observer: Option<Arc<dyn RefusalObserver>>,
+    /// Configured front-proxy headers and header prefixes, lower case.
+    proxy_headers: Vec<String>,
+    proxy_prefixes: Vec<String>,
+}
+
+impl Authentication {
+    /// Asks `authenticator`.
+    pub fn new(authenticator: Arc<dyn Authenticator>) -> Self {
+        Authentication {
+            authenticator,
+            observer: None,
+            proxy_headers: PROXY_HEADERS.iter().map(|h| h.to_string()).collect(),
+            proxy_prefixes: vec![PROXY_EXTRA_PREFIX.to_string()],
+        }
+    }
+
+    /// Tells `observer` of refusals.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn RefusalObserver>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Removes these headers too (`--requestheader-*-headers`, `--requestheader-extra-headers-prefix`).
+    #[must_use]
+    pub fn removing(mut self, headers: &[String], prefixes: &[String]) -> Self {
+        let lower = |text: &String| text.to_ascii_lowercase();
+        self.proxy_headers.extend(headers.iter().map(lower));
+        self.proxy_prefixes.extend(prefixes.iter().map(lower));
+        self
+    }
+
+    fn accept(&self, ctx: &mut RequestContext, found: Authenticated) {
+        bearer::remove(ctx);
+        self.remove_proxy_headers(ctx);
+        for (key, value) in found.annotations.iter() {
+            ctx.audit.annotate(*key, value.clone());
+        }
+        for warning in found.warnings.iter() {
+            ctx.warn(warning.clone());
+        }
+        ctx.authenticated_by = Some(found.method);
+        ctx.user = Some(found.user);
+    }
+
+    fn remove_proxy_headers(&self, ctx: &mut RequestContext) {
+        let is_proxy_header = |name: &&HeaderName| {
+            let name = name.as_str();
+            self.proxy_headers.iter().any(|h| h == name)
+                || self
+                    .proxy_prefixes
+                    .iter()
+                    .any(|p| name.starts_with(p.as_str()))
+        };
+        let unwanted: Vec<HeaderName> = ctx
+            .headers
+            .keys()
+            .filter(is_proxy_header)
+            .cloned()
+            .collect();
+        for name in unwanted {
+            ctx.headers.remove(name);
+        }
+    }
+
+    async fn refuse(&self, request: &mut ApiRequest) -> ApiResponse {
+        let attempted = attempted(&request.ctx);
+        let status = Status::unauthorized();
+        let mut response = status_response(&mut request.ctx, &status);
+        if let Some(observer) = &self.observer {
+            observer.refused(request, &mut response, &attempted).await;
+        }
+        response
+    }
+}
+
+#[async_trait]
+impl Filter for Authentication {
+    fn name(&self) -> &'static str {
+        "authentication"
+    }
+
+    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+        let began = request.ctx.stages.begin("authentication");
+        match self.authenticator.authenticate(&mut request.ctx).await {
+            Ok(Some(found)) => {
+                let method = found.method;
+                self.accept(&mut request.ctx, found);
+                request
+                    .ctx
+                    .stages
+                    .end("authentication", began, "ok", method);
+                next.run(request).await
+            }
+            Ok(None) => {
+                let reason = "no credentials that this server understands";
+                request
+                    .ctx
+                    .stages
+                    .end("authentication", began, "denied", reason);
+                self.refuse(request).await
+            }
+            Err(refused) => {
+                tracing::debug!(reason = %refused.reason, "unable to authenticate the request");
+                request
+                    .ctx
+                    .stages
+                    .end("authentication", began, "denied", refused.reason);
+                self.refuse(request).await
+            }
+        }
+    }
+}
+
+/// What a refused client tried, for its audit event.
+fn attempted(ctx: &RequestContext) -> String {
+    let header = ctx.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let scheme = header.unwrap_or_default();
+    let starts = |prefix: &str| {
+        scheme.len() >= prefix.len()
+            && scheme[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes())
+    };
+    let methods: Vec<&str> = [
+        (starts("basic "), "basic"),
+        (starts("bearer "), "bearer"),
+        (
+            ctx.query_value("access_token")
+                .is_some_and(|t| !t.is_empty()),
+            "access_token",
+        ),
+        (!ctx.client_certificates.is_empty(), "x509"),
+    ]
+    .into_iter()
+    .filter_map(|(tried, name)| tried.then_some(name))
+    .collect();
+    if methods.is_empty() {
+        return "Authentication failed, no credentials provided".into();
+    }
+    format!("Authentication failed, attempted: {}", methods.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authentication::token_file::TokenFile;
+    use crate::authentication::union::{Anonymous, RequestAuthenticator};
+    use crate::filters::Endpoint;
+    use http::{HeaderMap, Method, StatusCode, Uri};
+
+    struct Who;
+
+    #[async_trait]
+    impl Endpoint for Who {
+        async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
+            assert!(request.ctx.headers.is_empty(), "credentials are removed");
+            ApiResponse::text(StatusCode::OK, request.ctx.user().username.clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn accepts_and_refuses() {
+        let tokens = TokenFile::parse("t,alice,1", Vec::new()).expect("a token file");
+        let filters: Vec<Box<dyn Filter>> = vec![Box::new(Authentication::new(Arc::new(
+            RequestAuthenticator {
+                by_connection: Vec::new(),
+                tokens: Some(Arc::new(tokens)),
+                anonymous: Anonymous::On,
+            },
+        )))];
+        for (token, code) in [("Bearer t", 200), ("Bearer x", 401)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, HeaderValue::from_static(token));
+            headers.insert("x-remote-user", HeaderValue::from_static("admin"));
+            headers.insert("x-remote-extra-a", HeaderValue::from_static("b"));
+            let mut request = ApiRequest {
+                ctx: RequestContext::new(Method::GET, Uri::from_static("/"), headers, None),
+                body: axum::body::Body::empty(),
+                upgrade: None,
+            };
+            let response = Next::new(&filters, &Who).run(&mut request).await;
+            assert_eq!(response.status, code);
+            assert_eq!(request.ctx.stages.stages().len(), 1);
+            assert_eq!(request.ctx.user.is_some(), code == 200);
+        }
+    }
+}

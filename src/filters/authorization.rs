@@ -1,0 +1,151 @@
+//! The authorization filter: asks whether the user may, or answers 403.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderValue, StatusCode};
+
+use crate::api::names::GroupResource;
+use crate::api::status::Status;
+use crate::authorization::{Authorizer, Verdict};
+use crate::filters::{Filter, Next};
+use crate::request::negotiate::status_response;
+use crate::request::{ApiRequest, ApiResponse, Attributes, RequestContext};
+
+/// Asks an authorizer.
+pub struct Authorization {
+    authorizer: Arc<dyn Authorizer>,
+}
+
+impl Authorization {
+    /// Asks `authorizer`.
+    pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
+        Authorization { authorizer }
+    }
+}
+
+#[async_trait]
+impl Filter for Authorization {
+    fn name(&self) -> &'static str {
+        "authorization"
+    }
+
+    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+        let ctx = &mut request.ctx;
+        let began = ctx.stages.begin("authorization");
+        let user = ctx.user();
+        let attributes = Attributes::of(&ctx.info, &user);
+        let decision = self.authorizer.authorize(&attributes).await;
+        if decision.verdict == Verdict::Allow {
+            ctx.audit.annotate("authorization.k8s.io/decision", "allow");
+            ctx.audit
+                .annotate("authorization.k8s.io/reason", decision.reason.clone());
+            ctx.stages
+                .end("authorization", began, "allow", decision.reason);
+            return next.run(request).await;
+        }
+        if !decision.errors.is_empty() {
+            let error = decision.errors.join(", ");
+            let body = format!(
+                "Internal Server Error: \"{}\": {error}",
+                sanitize(&ctx.uri.to_string())
+            );
+            ctx.audit
+                .annotate("authorization.k8s.io/reason", "internal error");
+            ctx.stages.end("authorization", began, "error", error);
+            return ApiResponse::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{body}\n"));
+        }
+        let status = forbidden(&attributes, &decision.reason);
+        ctx.audit
+            .annotate("authorization.k8s.io/decision", "forbid");
+        ctx.audit
+            .annotate("authorization.k8s.io/reason", decision.reason.clone());
+        ctx.stages
+            .end("authorization", began, "forbid", decision.reason);
+        forbidden_response(ctx, &status)
+    }
+}
+
+/// The 403 that tells `attributes` is not allowed.
+pub fn forbidden(attributes: &Attributes<'_>, reason: &str) -> Status {
+    let user = &attributes.user.username;
+    let verb = attributes.verb;
+    let what = if !attributes.is_resource {
+        format!("User \"{user}\" cannot {verb} path \"{}\"", attributes.path)
+    } else {
+        let resource = attributes.full_resource();
+        let group = attributes.group;
+        let place = match attributes.namespace {
+            "" => "at the cluster scope".to_string(),
+            namespace => format!("in the namespace \"{namespace}\""),
+        };
+        format!(
+            "User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}"
+        )
+    };
+    let mut why = sanitize(&what);
+    if !reason.is_empty() {
+        why.push_str(": ");
+        why.push_str(reason);
+    }
+    let resource = GroupResource::new(
+        attributes.group.to_string(),
+        attributes.resource.to_string(),
+    );
+    Status::forbidden(&resource, attributes.name, &why)
+}
+
+/// Answers with a 403 and records it as the answer.
+pub fn forbidden_response(ctx: &mut RequestContext, status: &Status) -> ApiResponse {
+    let mut response = status_response(ctx, status);
+    response.headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+fn sanitize(text: &str) -> String {
+    if !text.contains(['&', '<', '>']) {
+        return text.to_string();
+    }
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::UserInfo;
+
+    #[test]
+    fn texts() {
+        let user = UserInfo {
+            username: "a<b".into(),
+            ..UserInfo::default()
+        };
+        let mut ask = Attributes::resource(&user, "get", "apps", "deployments", "ns", "x");
+        ask.subresource = "scale";
+        let status = forbidden(&ask, "because");
+        assert_eq!(
+            status.message,
+            "deployments.apps \"x\" is forbidden: User \"a&lt;b\" cannot get resource \"deployments/scale\" in API group \"apps\" in the namespace \"ns\": because"
+        );
+        let ask = Attributes {
+            is_resource: false,
+            path: "/rby",
+            ..Attributes::resource(&user, "get", "", "", "", "")
+        };
+        let status = forbidden(&ask, "");
+        assert_eq!(
+            status.message,
+            "forbidden: User \"a&lt;b\" cannot get path \"/rby\""
+        );
+        let ask = Attributes::resource(&user, "list", "", "nodes", "", "");
+        assert_eq!(
+            forbidden(&ask, "").message,
+            "nodes is forbidden: User \"a&lt;b\" cannot list resource \"nodes\" in API group \"\" at the cluster scope"
+        );
+    }
+}
