@@ -497,7 +497,8 @@ mod tests {
     #[tokio::test]
     async fn administrators() {
         let filters = filter();
-        let cases: [(&[(&'static str, &str)], u16, &str); 8] = [
+        type Headers<'a> = &'a [(&'static str, &'a str)];
+        let cases: [(Headers<'_>, u16, &str); 8] = [
             (&[("impersonate-user", "x")], 200, "x system:authenticated"),
             (
                 &[("impersonate-user", "x"), ("impersonate-group", "g")],
