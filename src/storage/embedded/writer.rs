@@ -1,0 +1,288 @@
+//! The writer thread: group commit and expiry.
+//!
+//! It alone makes revisions. While one batch is being synced the next one gathers in the queue, so
+//! that the cost of an fsync is shared by all who wait.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::Shared;
+use super::hub::Dispatch;
+use super::index::Version;
+use super::tables::Tables;
+use crate::storage::{Error, Revision};
+
+/// Writes of one batch, which is one fsync and one publication.
+const BATCH_WRITES_MAX: usize = 1024;
+/// Batches the dispatcher may be behind before the writer waits for it (it never waits itself).
+const DISPATCH_BACKLOG_MAX: usize = 256;
+/// How often deadlines are compared with the clock at least, which may be set meanwhile.
+const EXPIRY_CHECK: Duration = Duration::from_secs(1);
+
+/// What a caller wants.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    /// Put a key that does not exist.
+    Create(Bytes),
+    /// Put a key that is at this revision.
+    Update(Bytes, Revision),
+    /// Delete a key that is at this revision.
+    Delete(Revision),
+}
+
+impl Change {
+    /// Whether the change may be made to a key at `current` (`None`: absent).
+    pub(super) fn matches(&self, current: Option<Revision>) -> bool {
+        match self {
+            Self::Create(_) => current.is_none(),
+            Self::Update(_, expected) | Self::Delete(expected) => current == Some(*expected),
+        }
+    }
+
+    pub(super) fn value(&self) -> Option<&Bytes> {
+        match self {
+            Self::Create(value) | Self::Update(value, _) => Some(value),
+            Self::Delete(_) => None,
+        }
+    }
+}
+
+/// Why a write did not happen.
+#[derive(Debug)]
+pub(super) enum Rejection {
+    /// The key is not as expected.
+    Mismatch,
+    /// The store failed.
+    Failed(Error),
+}
+
+type Answer = oneshot::Sender<Result<Revision, Rejection>>;
+
+/// A queued write.
+pub(super) struct Write {
+    pub(super) key: Box<str>,
+    pub(super) change: Change,
+    pub(super) ttl: Option<Duration>,
+    /// `None` for expiry.
+    pub(super) answer: Option<Answer>,
+    /// Its place in the queue, given back when answered.
+    pub(super) place: Option<OwnedSemaphorePermit>,
+}
+
+/// A write that was given its revision.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) key: Box<str>,
+    /// `None` for deletes.
+    pub(super) value: Option<Bytes>,
+    pub(super) version: Version,
+    /// Revision of the live version it replaces; zero when there was none.
+    pub(super) previous_revision: Revision,
+    /// When the key expires, Unix ms.
+    pub(super) deadline_ms: Option<u64>,
+}
+
+/// See the module.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    tables: Arc<Tables>,
+    expiries: BTreeMap<(u64, Revision), Box<str>>,
+    revision: Revision,
+}
+
+/// What became of the writes of one batch.
+#[derive(Default)]
+struct Batch {
+    committed: Vec<Committed>,
+    answers: Vec<(Option<Answer>, Result<Revision, Rejection>)>,
+    places: Vec<OwnedSemaphorePermit>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        tables: Arc<Tables>,
+        expiries: BTreeMap<(u64, Revision), Box<str>>,
+    ) -> Self {
+        let revision = shared.index.read().revision();
+        Self {
+            shared,
+            tables,
+            expiries,
+            revision,
+        }
+    }
+
+    /// Runs until the queue is closed and drained.
+    pub(super) fn run(mut self) {
+        loop {
+            let until = Instant::now() + self.until_expiry();
+            let Some(mut writes) = self.shared.writes.take(BATCH_WRITES_MAX, until) else {
+                break;
+            };
+            let passed = self.take_expired(&mut writes);
+            if !writes.is_empty() {
+                self.shared.dispatches.wait_below(DISPATCH_BACKLOG_MAX);
+                self.commit(writes);
+            }
+            self.forget(&passed);
+        }
+        self.shared.dispatches.close();
+    }
+
+    fn commit(&mut self, writes: Vec<Write>) {
+        let mut batch = self.validate(writes);
+        if let Some(last) = batch.committed.last() {
+            let last = last.version.revision;
+            match self.tables.commit(&batch.committed) {
+                Ok(()) => {
+                    self.revision = last;
+                    self.tables.note_acknowledged(last);
+                    self.publish(std::mem::take(&mut batch.committed));
+                }
+                Err(error) => batch.fail(&error),
+            }
+        }
+        for (answer, result) in batch.answers {
+            if let Some(answer) = answer {
+                // A caller that went away does not want to know.
+                drop(answer.send(result));
+            }
+        }
+    }
+
+    /// Gives each valid write its revision, seeing the writes before it in the batch.
+    fn validate(&self, writes: Vec<Write>) -> Batch {
+        let now_ms = now_ms();
+        let mut batch = Batch::default();
+        let mut changed: HashMap<Box<str>, Option<Version>> = HashMap::new();
+        let index = self.shared.index.read();
+        for write in writes {
+            batch.places.extend(write.place);
+            let current = match changed.get(&write.key) {
+                Some(version) => *version,
+                None => index.current(&write.key),
+            };
+            if !write.change.matches(current.map(|v| v.revision)) {
+                let rejected = Err(Rejection::Mismatch);
+                batch.answers.push((write.answer, rejected));
+                continue;
+            }
+            let revision = self.revision + 1 + batch.committed.len() as u64;
+            let version = Version {
+                revision,
+                create_revision: match write.change {
+                    Change::Delete(_) => 0,
+                    _ => current.map_or(revision, |v| v.create_revision),
+                },
+            };
+            let live = (!version.is_delete()).then_some(version);
+            changed.insert(write.key.clone(), live);
+            batch.committed.push(Committed {
+                key: write.key,
+                value: write.change.value().cloned(),
+                version,
+                previous_revision: current.map_or(0, |v| v.revision),
+                deadline_ms: write.ttl.map(|ttl| deadline_ms(now_ms, ttl)),
+            });
+            batch.answers.push((write.answer, Ok(revision)));
+        }
+        batch
+    }
+
+    /// Makes a durable batch visible. Readers and the dispatcher see it in one step, so that
+    /// progress asked for after a read covers what was read.
+    fn publish(&mut self, committed: Vec<Committed>) {
+        for write in &committed {
+            if let Some(deadline_ms) = write.deadline_ms {
+                let at = (deadline_ms, write.version.revision);
+                self.expiries.insert(at, write.key.clone());
+            }
+        }
+        let mut index = self.shared.index.write();
+        for write in &committed {
+            index.add(&write.key, write.version);
+        }
+        let pushed = self.shared.dispatches.push(Dispatch::Events(committed));
+        debug_assert!(pushed.is_ok(), "only the writer closes the dispatcher");
+    }
+
+    /// How long to wait for writes before looking at deadlines again.
+    fn until_expiry(&self) -> Duration {
+        let Some(((deadline_ms, _), _)) = self.expiries.first_key_value() else {
+            return Duration::from_secs(3600);
+        };
+        Duration::from_millis(deadline_ms.saturating_sub(now_ms())).min(EXPIRY_CHECK)
+    }
+
+    /// Adds deletes of the keys whose time is over and which were not written since. Answers the
+    /// deadlines that passed.
+    fn take_expired(&mut self, writes: &mut Vec<Write>) -> Vec<(u64, Revision)> {
+        let mut passed = Vec::new();
+        if self.expiries.is_empty() || self.tables.failure().is_some() {
+            return passed;
+        }
+        let now_ms = now_ms();
+        let mut due = 0;
+        let index = self.shared.index.read();
+        // Deletes beyond the writes already there wait for the next round.
+        while due < BATCH_WRITES_MAX {
+            let Some((&at, _)) = self.expiries.first_key_value() else {
+                break;
+            };
+            if at.0 > now_ms {
+                break;
+            }
+            let (_, key) = self.expiries.pop_first().expect("just seen");
+            passed.push(at);
+            if index.current(&key).is_some_and(|v| v.revision == at.1) {
+                due += 1;
+                writes.push(Write {
+                    key,
+                    change: Change::Delete(at.1),
+                    ttl: None,
+                    answer: None,
+                    place: None,
+                });
+            }
+        }
+        passed
+    }
+
+    /// Forgets deadlines, only after the deletes they caused are durable.
+    fn forget(&self, passed: &[(u64, Revision)]) {
+        if passed.is_empty() || self.tables.failure().is_some() {
+            return;
+        }
+        if let Err(error) = self.tables.drop_expiries(passed) {
+            tracing::error!(%error, "cannot forget deadlines");
+        }
+    }
+}
+
+impl Batch {
+    /// Turns every answer into a failure: nobody knows what reached the disk, and what mismatched
+    /// may have mismatched only a write that did not happen.
+    fn fail(&mut self, error: &Error) {
+        let told = match error {
+            Error::NoSpace | Error::Unavailable { .. } => error.clone(),
+            _ => Error::Uncertain,
+        };
+        for (_, result) in &mut self.answers {
+            *result = Err(Rejection::Failed(told.clone()));
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn deadline_ms(now_ms: u64, ttl: Duration) -> u64 {
+    now_ms.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+}
