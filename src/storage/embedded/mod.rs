@@ -21,7 +21,6 @@
 //!   `pwrite` and unmasks a log that lost its tail (fjall drops everything after a damaged batch).
 //! - After a failed fsync the store refuses writes until reopened: what the kernel kept is unknown.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +36,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use self::hub::{Dispatch, Hub};
 use self::index::Index;
 use self::queue::Queue;
-use self::tables::Tables;
+use self::tables::{Expiries, Tables};
 use self::writer::{Change, Rejection, Write, Writer};
 use super::{Error, Got, Listed, Range, Revision, Storage, StoreStatus, WatchStream};
 
@@ -136,7 +135,7 @@ impl EmbeddedStore {
         &self,
         shared: &Arc<Shared>,
         tables: &Arc<Tables>,
-        expiries: BTreeMap<(u64, Revision), Box<str>>,
+        expiries: Expiries,
     ) -> Result<(), Error> {
         let writer = Writer::new(shared.clone(), tables.clone(), expiries);
         let dispatcher = (shared.clone(), tables.clone());

@@ -43,11 +43,13 @@ pub(super) struct Tables {
     db: Database,
 }
 
+/// Keys by deadline (Unix ms) and revision of the write that set it.
+pub(super) type Expiries = BTreeMap<(u64, Revision), Box<str>>;
+
 /// What was read at opening.
 pub(super) struct Recovered {
     pub(super) index: Index,
-    /// Key by deadline (Unix ms) and revision of its write.
-    pub(super) expiries: BTreeMap<(u64, Revision), Box<str>>,
+    pub(super) expiries: Expiries,
 }
 
 /// One write as the log tells it.
@@ -340,8 +342,8 @@ impl Tables {
         Ok(())
     }
 
-    fn recover_expiries(&self) -> Result<BTreeMap<(u64, Revision), Box<str>>, Error> {
-        let mut expiries = BTreeMap::new();
+    fn recover_expiries(&self) -> Result<Expiries, Error> {
+        let mut expiries = Expiries::new();
         for guard in self.expiry.iter() {
             let (key, value) = guard.into_inner().map_err(|e| storage_error(&e))?;
             let (deadline, revision) = key.split_at(key.len().min(8));

@@ -3,7 +3,7 @@
 //! It alone makes revisions. While one batch is being synced the next one gathers in the queue, so
 //! that the cost of an fsync is shared by all who wait.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Shared;
 use super::hub::Dispatch;
 use super::index::Version;
-use super::tables::Tables;
+use super::tables::{Expiries, Tables};
 use crate::storage::{Error, Revision};
 
 /// Writes of one batch, which is one fsync and one publication.
@@ -90,7 +90,7 @@ pub(super) struct Committed {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     tables: Arc<Tables>,
-    expiries: BTreeMap<(u64, Revision), Box<str>>,
+    expiries: Expiries,
     revision: Revision,
 }
 
@@ -103,11 +103,7 @@ struct Batch {
 }
 
 impl Writer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        tables: Arc<Tables>,
-        expiries: BTreeMap<(u64, Revision), Box<str>>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, tables: Arc<Tables>, expiries: Expiries) -> Self {
         let revision = shared.index.read().revision();
         Self {
             shared,
