@@ -23,9 +23,9 @@ pub(super) fn compact(shared: &Shared, tables: &Tables, revision: Revision) -> R
     shared.index.write().set_compact_revision(revision);
     let mut from: Box<str> = "".into();
     loop {
-        let (dropped, next) = shared.index.write().prune(&from, KEYS_PER_LOCK);
-        tables.drop_versions(&dropped)?;
-        match next {
+        let pruned = shared.index.write().prune(&from, KEYS_PER_LOCK);
+        tables.drop_versions(&pruned.dropped)?;
+        match pruned.next {
             Some(next) => from = next,
             None => return Ok(()),
         }

@@ -48,6 +48,14 @@ pub(super) struct Scanned {
     pub(super) next: Option<Box<str>>,
 }
 
+/// What [`Index::prune`] dropped.
+pub(super) struct Pruned {
+    /// Keys and revisions of versions nobody can reach.
+    pub(super) dropped: Vec<(Box<str>, Revision)>,
+    /// Where to go on; `None` at the end.
+    pub(super) next: Option<Box<str>>,
+}
+
 impl Index {
     /// An index of what was recovered: versions in key order, then in revision order.
     pub(super) fn new(compact_revision: Revision) -> Self {
@@ -154,11 +162,7 @@ impl Index {
 
     /// Drops what the compact revision hides among at most `steps` keys from `start` on. Answers
     /// the dropped versions and where to go on.
-    pub(super) fn prune(
-        &mut self,
-        start: &str,
-        steps: usize,
-    ) -> (Vec<(Box<str>, Revision)>, Option<Box<str>>) {
+    pub(super) fn prune(&mut self, start: &str, steps: usize) -> Pruned {
         let compact_revision = self.compact_revision;
         let mut dropped = Vec::new();
         let mut empty = Vec::new();
@@ -179,7 +183,7 @@ impl Index {
         for key in empty {
             self.keys.remove(&key);
         }
-        (dropped, next)
+        Pruned { dropped, next }
     }
 }
 
