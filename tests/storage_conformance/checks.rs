@@ -19,17 +19,17 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// A store under test with a prefix that no other check uses.
 #[derive(Clone)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The store.
-    pub store: Arc<dyn Storage>,
+    pub(crate) store: Arc<dyn Storage>,
     /// Ends in `/`.
-    pub prefix: String,
+    pub(crate) prefix: String,
 }
 
 type Check = fn(Subject) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The checks that may run side by side, with their names.
-pub fn side_by_side() -> Vec<(&'static str, Check)> {
+pub(crate) fn side_by_side() -> Vec<(&'static str, Check)> {
     vec![
         ("create_then_get", |s| Box::pin(create_then_get(s))),
         ("create_of_an_existing_key_fails", |s| {
@@ -88,7 +88,7 @@ pub fn side_by_side() -> Vec<(&'static str, Check)> {
 }
 
 /// The checks that change the whole store; run alone, in this order.
-pub fn alone() -> Vec<(&'static str, Check)> {
+pub(crate) fn alone() -> Vec<(&'static str, Check)> {
     vec![
         ("revisions_grow_by_one", |s| {
             Box::pin(revisions_grow_by_one(s))
