@@ -244,3 +244,6 @@ impl Drop for Cacher {
         self.feed.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;
