@@ -3,6 +3,7 @@
 //! Called by `endpoints`. There is no code per kind here but the strategies.
 
 pub mod meta;
+pub mod printers;
 pub mod strategies;
 pub mod strategy;
 pub mod table;

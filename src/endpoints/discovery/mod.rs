@@ -14,7 +14,6 @@
 
 mod documents;
 mod protobuf;
-mod yaml;
 
 use std::sync::Arc;
 
@@ -24,6 +23,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use crate::api::status::Status;
+use crate::api::yaml::to_yaml;
 use crate::registry::table::{ResourceTable, is_builtin_group};
 use crate::request::negotiate::{
     BUILT_IN, Clause, Encoding, clauses, not_acceptable, wants_pretty,
@@ -195,7 +195,7 @@ fn render(json: &Bytes, encoding: Encoding, pretty: bool) -> Bytes {
     let tree: Value = serde_json::from_slice(json).unwrap_or_default();
     match encoding {
         Encoding::Json => serde_json::to_vec_pretty(&tree).unwrap_or_default().into(),
-        Encoding::Yaml => yaml::to_yaml(&tree).into(),
+        Encoding::Yaml => to_yaml(&tree).into(),
         Encoding::Protobuf => protobuf::encode(&tree).into(),
     }
 }
