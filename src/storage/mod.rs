@@ -123,7 +123,7 @@ pub enum Error {
     /// The asked revision is compacted.
     #[error("revision is compacted (oldest kept: {compact_revision})")]
     Compacted {
-        /// The oldest revision that can still be read.
+        /// The oldest revision that can still be read; zero when the store did not say.
         compact_revision: Revision,
     },
     /// The asked revision is in the future.
@@ -206,7 +206,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Deletes a key that must be at `expected`. Answers the revision of the delete.
     async fn delete(&self, key: &str, expected: Revision) -> Result<Revision, Error>;
 
-    /// Watches a prefix for everything after `after` (exclusive; zero: from now on). The stream
+    /// Watches a prefix for everything after `after` (exclusive; zero: from now on). A compacted
+    /// start fails with [`Error::Compacted`], here or as the stream's first message. The stream
     /// also carries [`WatchMessage::Progress`]: now and then, and soon after
     /// [`Storage::request_progress`] asked for it where [`Storage::progress_is_trustworthy`].
     async fn watch(&self, prefix: &str, after: Revision) -> Result<WatchStream, Error>;
@@ -215,8 +216,9 @@ pub trait Storage: Send + Sync + 'static {
     /// needs no asking.
     async fn request_progress(&self) -> Result<(), Error>;
 
-    /// Whether [`Storage::request_progress`] proves freshness. True: after a call, every running
-    /// watch soon delivers a [`WatchMessage::Progress`] of at least the revision that
+    /// Whether [`Storage::request_progress`] proves freshness. True: after a call (repeated every
+    /// 100 ms or so, because a watch that is catching up may ignore it), every running watch soon
+    /// delivers a [`WatchMessage::Progress`] of at least the revision that
     /// [`Storage::current_revision`] answered before the call. False (etcd before 3.4.31, 3.5.0 to
     /// 3.5.12, and whenever the version is unknown): the call does nothing, because those servers
     /// may report a revision ahead of events still to come. The `Progress` messages that do arrive
@@ -235,7 +237,7 @@ pub trait Storage: Send + Sync + 'static {
         None
     }
 
-    /// Forgets history before `revision`.
+    /// Forgets history before `revision`. Does nothing where that was forgotten already.
     async fn compact(&self, revision: Revision) -> Result<(), Error>;
 
     /// Bytes on disk, where known. Also the health check: an error means not healthy.

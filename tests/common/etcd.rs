@@ -11,7 +11,7 @@ const START: Duration = Duration::from_secs(30);
 const ATTEMPTS: usize = 5;
 
 /// A running etcd with its own data directory.
-pub struct Etcd {
+pub(crate) struct Etcd {
     child: Child,
     endpoint: String,
     _dir: tempfile::TempDir,
@@ -19,12 +19,12 @@ pub struct Etcd {
 
 impl Etcd {
     /// Starts the first etcd of [`binary`].
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_binary(&binary(), &[])
     }
 
     /// Starts this etcd, with further flags.
-    pub fn start_binary(binary: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn start_binary(binary: &Path, flags: &[&str]) -> Self {
         for _ in 0..ATTEMPTS {
             if let Some(etcd) = Self::try_start(binary, flags) {
                 return etcd;
@@ -34,7 +34,7 @@ impl Etcd {
     }
 
     /// `http://127.0.0.1:<port>`.
-    pub fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
@@ -95,7 +95,7 @@ impl Drop for Etcd {
 ///
 /// # Panics
 /// When there is none, saying how to install it.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|dir| dir.join("etcd"));
     std::env::var_os("ETCD")

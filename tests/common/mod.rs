@@ -1,3 +1,3 @@
 //! What several integration tests share: real programs, started on free ports, killed on drop.
 
-pub mod etcd;
+pub(crate) mod etcd;

@@ -1,7 +1,10 @@
 //! Every storage backend against every clause of the `Storage` documentation.
 
 mod checks;
+#[path = "../common/mod.rs"]
+mod common;
 mod embedded;
+mod etcd;
 
 use std::sync::Arc;
 
