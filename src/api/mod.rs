@@ -7,10 +7,14 @@
 
 pub mod bytes;
 pub mod field;
+pub mod json;
 pub mod names;
 pub mod objects;
 pub mod options;
+pub mod quantity;
 pub mod resource;
+pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod time;
 pub mod yaml;

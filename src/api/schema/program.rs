@@ -1,0 +1,168 @@
+//! The table of built-in nodes, read from the text that `build.rs` writes.
+//!
+//! One line per node, columns separated by tabs, references are line numbers from zero:
+//! `O definition map-type field…` with a field as `name,node,flags,wire,patch,merge key,default`;
+//! `L type items list-type keys`, `M type values map-type`, `E type node…`, and one letter and the Go
+//! type for scalars. Then `D name node` for definitions and `K group version kind node` for kinds.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::{Field, List, ListType, Map, Node, Object, PatchStrategy, Schema, SchemaRef};
+use crate::api::names::Name;
+
+const TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/program.txt"));
+
+static PROGRAM: LazyLock<Program> =
+    LazyLock::new(|| Program::parse(TEXT).expect("the build script wrote it"));
+
+struct Program {
+    nodes: Vec<Schema>,
+    definitions: HashMap<&'static str, u32>,
+    kinds: HashMap<(&'static str, &'static str, &'static str), u32>,
+}
+
+/// The node with an index that the table itself gave.
+pub(super) fn node(index: u32) -> &'static Schema {
+    &PROGRAM.nodes[index as usize]
+}
+
+/// The node of a definition.
+pub(super) fn definition(name: &str) -> Option<&'static Schema> {
+    PROGRAM.definitions.get(name).map(|index| node(*index))
+}
+
+/// The node of a kind.
+pub(super) fn kind(group: &str, version: &str, kind: &str) -> Option<&'static Schema> {
+    PROGRAM
+        .kinds
+        .get(&(group, version, kind))
+        .map(|index| node(*index))
+}
+
+impl Program {
+    fn parse(text: &'static str) -> Option<Self> {
+        let mut program = Program {
+            nodes: Vec::with_capacity(2048),
+            definitions: HashMap::with_capacity(1024),
+            kinds: HashMap::with_capacity(256),
+        };
+        for line in text.lines() {
+            let mut columns = line.split('\t');
+            match columns.next()? {
+                "D" => {
+                    let name = columns.next()?;
+                    program
+                        .definitions
+                        .insert(name, columns.next()?.parse().ok()?);
+                }
+                "K" => {
+                    let kind = (columns.next()?, columns.next()?, columns.next()?);
+                    program.kinds.insert(kind, columns.next()?.parse().ok()?);
+                }
+                code => program.nodes.push(schema(code, columns)?),
+            }
+        }
+        Some(program)
+    }
+}
+
+fn schema(code: &str, mut columns: std::str::Split<'static, char>) -> Option<Schema> {
+    let head = columns.next()?;
+    let node = match code {
+        "O" => {
+            let atomic = columns.next()? == "atomic";
+            let fields = columns.map(field).collect::<Option<Vec<Field>>>()?;
+            let object = Object {
+                name: Name::Borrowed(head),
+                fields,
+                atomic,
+                preserve_unknown: false,
+            };
+            return Some(Schema {
+                go_type: Name::Borrowed(go_type(head)),
+                node: Node::Object(object),
+            });
+        }
+        "L" => Node::List(List {
+            items: reference(columns.next()?)?,
+            list_type: match columns.next()? {
+                "map" => ListType::Map,
+                "set" => ListType::Set,
+                _ => ListType::Atomic,
+            },
+            map_keys: names(columns.next()?),
+        }),
+        "M" => Node::Map(Map {
+            values: reference(columns.next()?)?,
+            atomic: columns.next()? == "atomic",
+        }),
+        "E" => Node::Either(columns.map(reference).collect::<Option<Vec<_>>>()?),
+        "S" => Node::String,
+        "B" => Node::Bool,
+        "I" => Node::Int32,
+        "J" => Node::Int64,
+        "N" => Node::Number,
+        "X" => Node::IntOrString,
+        "Q" => Node::Quantity,
+        "T" => Node::Time,
+        "U" => Node::MicroTime,
+        "Y" => Node::Bytes,
+        "A" => Node::Any,
+        _ => return None,
+    };
+    Some(Schema {
+        node,
+        go_type: Name::Borrowed(head),
+    })
+}
+
+fn field(text: &'static str) -> Option<Field> {
+    let mut parts = text.splitn(7, ',');
+    let name = parts.next()?;
+    let schema = reference(parts.next()?)?;
+    let flags = parts.next()?;
+    let wire = parts.next()?;
+    let patch = parts.next()?;
+    let merge_key = parts.next()?;
+    let default = parts.next()?;
+    let digits = wire.trim_end_matches(|c: char| !c.is_ascii_digit());
+    Some(Field {
+        name: Name::Borrowed(name),
+        schema,
+        pointer: flags.contains('p'),
+        omit_empty: flags.contains('o'),
+        omit_zero: flags.contains('z'),
+        required: flags.contains('r'),
+        nullable: flags.contains('n'),
+        patch: PatchStrategy {
+            merge: patch.contains("merge"),
+            replace: patch.contains("replace"),
+            retain_keys: patch.contains("retainKeys"),
+        },
+        merge_key: (!merge_key.is_empty()).then_some(Name::Borrowed(merge_key)),
+        default: serde_json::from_str(default).ok(),
+        number: digits.parse().unwrap_or_default(),
+        varint: wire.ends_with('v'),
+    })
+}
+
+fn reference(text: &str) -> Option<SchemaRef> {
+    text.parse().ok().map(SchemaRef::Builtin)
+}
+
+fn names(text: &'static str) -> Vec<Name> {
+    text.split(',')
+        .filter(|name| !name.is_empty())
+        .map(Name::Borrowed)
+        .collect()
+}
+
+/// `v1.Pod` of `io.k8s.api.core.v1.Pod`.
+fn go_type(definition: &'static str) -> &'static str {
+    let mut dots = definition.rmatch_indices('.').map(|(at, _)| at);
+    match dots.nth(1) {
+        Some(at) => &definition[at + 1..],
+        None => definition,
+    }
+}
