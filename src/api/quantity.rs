@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::{Add, Mul, Sub};
 
 const NANO: i128 = 1_000_000_000;
 const MAX: i128 = i64::MAX as i128 * NANO;
@@ -120,10 +121,13 @@ impl Quantity {
             ..self
         }
     }
+}
 
-    /// The sum, in the format of `self` (or of `other` where `self` is zero).
-    #[must_use]
-    pub fn add(self, other: Self) -> Self {
+/// The sum, in the format of `self` (or of `other` where `self` is zero).
+impl Add for Quantity {
+    type Output = Quantity;
+
+    fn add(self, other: Self) -> Self {
         Quantity {
             nanos: self.nanos.saturating_add(other.nanos),
             format: if self.is_zero() {
@@ -133,19 +137,25 @@ impl Quantity {
             },
         }
     }
+}
 
-    /// The difference, in the format of `self` (or of `other` where `self` is zero).
-    #[must_use]
-    pub fn sub(self, other: Self) -> Self {
-        self.add(Quantity {
+/// The difference, in the format of `self` (or of `other` where `self` is zero).
+impl Sub for Quantity {
+    type Output = Quantity;
+
+    fn sub(self, other: Self) -> Self {
+        self + Quantity {
             nanos: -other.nanos,
             ..other
-        })
+        }
     }
+}
 
-    /// `self` times `factor`.
-    #[must_use]
-    pub fn mul(self, factor: i64) -> Self {
+/// The product; saturates far beyond what can be printed.
+impl Mul<i64> for Quantity {
+    type Output = Quantity;
+
+    fn mul(self, factor: i64) -> Self {
         Quantity {
             nanos: self.nanos.saturating_mul(i128::from(factor)),
             ..self
@@ -440,10 +450,10 @@ mod tests {
     #[test]
     fn arithmetic_keeps_the_format() {
         let parse = |text| Quantity::parse(text).expect("valid");
-        assert_eq!(parse("1Gi").add(parse("512Mi")).to_string(), "1536Mi");
-        assert_eq!(Quantity::ZERO.add(parse("512Mi")).to_string(), "512Mi");
-        assert_eq!(parse("1").sub(parse("100m")).to_string(), "900m");
-        assert_eq!(parse("100m").mul(3).to_string(), "300m");
+        assert_eq!((parse("1Gi") + parse("512Mi")).to_string(), "1536Mi");
+        assert_eq!((Quantity::ZERO + parse("512Mi")).to_string(), "512Mi");
+        assert_eq!((parse("1") - parse("100m")).to_string(), "900m");
+        assert_eq!((parse("100m") * 3).to_string(), "300m");
         assert_eq!(parse("100u").rounded_up_to_milli().to_string(), "1m");
         assert!(parse("1Gi") > parse("1G") && parse("1") == parse("1000m"));
         assert_eq!(

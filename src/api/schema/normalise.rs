@@ -36,10 +36,13 @@ pub fn normalise(value: &mut Value, schema: &Schema) {
             }
         }
         (Node::Either(options), value) => {
-            let fits = |option: &&super::SchemaRef| match (&option.node, &*value) {
-                (Node::Object(_), Value::Object(_)) | (Node::List(_), Value::Array(_)) => true,
-                (Node::Bool, Value::Bool(_)) => true,
-                _ => false,
+            let fits = |option: &&super::SchemaRef| {
+                matches!(
+                    (&option.node, &*value),
+                    (Node::Object(_), Value::Object(_))
+                        | (Node::List(_), Value::Array(_))
+                        | (Node::Bool, Value::Bool(_))
+                )
             };
             if let Some(option) = options.iter().find(fits) {
                 normalise(value, option);
@@ -127,7 +130,7 @@ fn absent(field: &Field) -> Option<Value> {
 
 /// Whether Go leaves this value out.
 fn left_out(value: &Value, field: &Field) -> bool {
-    let empty = match value {
+    match value {
         Value::Array(items) => field.omit_empty && items.is_empty(),
         Value::Object(members) if matches!(field.schema.node, Node::Map(_)) => {
             field.omit_empty && members.is_empty()
@@ -140,8 +143,7 @@ fn left_out(value: &Value, field: &Field) -> bool {
         Value::String(text) => field.omit_empty && text.is_empty(),
         Value::Bool(flag) => field.omit_empty && !flag,
         Value::Number(number) => field.omit_empty && number.as_f64() == Some(0.0),
-    };
-    empty
+    }
 }
 
 /// The zero value of a type, as Go prints it.
