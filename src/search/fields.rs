@@ -253,6 +253,12 @@ pub struct Fields {
 /// Name of the sort key column.
 pub const KEY: &str = "key";
 
+impl Default for Fields {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Fields {
     /// Builds the schema.
     pub fn new() -> Self {
