@@ -1,129 +1,291 @@
-//! YAML as kube-apiserver writes it: yaml.v2's quoting and order of keys, libyaml's layout (lists not
-//! indented, long scalars folded at 80 columns).
+//! YAML as kube-apiserver writes it: sorted keys, block style, long scalars folded at 80 columns.
 //!
 //! Called by whoever answers `Accept: application/yaml`. Reading YAML is the schema decoder's work.
 
-use libyaml_safer::{Emitter, Encoding, Event, MappingStyle, ScalarStyle, SequenceStyle};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::api::schema::yaml::{Scalar, is_base60, resolve, write_float};
+/// Column after which a space in a scalar becomes a line break.
+const BEST_WIDTH: usize = 80;
 
-/// YAML as sigs.k8s.io/yaml prints it: keys in yaml.v2's order, two spaces, lists not indented.
+/// The document for `value`, ending in a newline.
 pub fn to_yaml(value: &Value) -> String {
-    let mut out = Vec::with_capacity(1024);
-    let mut emitter = Emitter::new();
-    emitter.set_output_string(&mut out);
-    emitter.set_unicode(true);
-    let mut events = YamlEvents { emitter };
-    // Emitting fails only if writing does, and a Vec takes everything.
-    let written = events.document(value);
-    drop(events);
-    debug_assert!(written.is_ok(), "{written:?}");
-    // libyaml writes UTF-8.
-    String::from_utf8(out).unwrap_or_default()
+    let mut writer = Writer {
+        out: String::with_capacity(256),
+        column: 0,
+    };
+    writer.root(value);
+    writer.out
 }
 
-struct YamlEvents<'w> {
-    emitter: Emitter<'w>,
+struct Writer {
+    out: String,
+    column: usize,
 }
 
-impl YamlEvents<'_> {
-    fn document(&mut self, value: &Value) -> libyaml_safer::Result<()> {
-        self.emitter.emit(Event::stream_start(Encoding::Utf8))?;
-        self.emitter.emit(Event::document_start(None, &[], true))?;
-        self.value(value)?;
-        self.emitter.emit(Event::document_end(true))?;
-        self.emitter.emit(Event::stream_end())?;
-        self.emitter.flush()
-    }
-
-    fn value(&mut self, value: &Value) -> libyaml_safer::Result<()> {
+impl Writer {
+    fn root(&mut self, value: &Value) {
         match value {
-            Value::Null => self.scalar("null", ScalarStyle::Plain),
-            Value::Bool(true) => self.scalar("true", ScalarStyle::Plain),
-            Value::Bool(false) => self.scalar("false", ScalarStyle::Plain),
-            Value::Number(number) => {
-                let mut text = String::new();
-                match number.as_f64().filter(|_| number.is_f64()) {
-                    Some(float) => write_float(&mut text, float),
-                    None => text = number.to_string(),
-                }
-                self.scalar(&text, ScalarStyle::Plain)
-            }
-            Value::String(text) => self.scalar(text, style(text)),
-            Value::Array(items) => {
-                let style = SequenceStyle::Block;
-                self.emitter
-                    .emit(Event::sequence_start(None, None, true, style))?;
-                for item in items {
-                    self.value(item)?;
-                }
-                self.emitter.emit(Event::sequence_end())
-            }
-            Value::Object(members) => {
-                let style_of_map = MappingStyle::Block;
-                self.emitter
-                    .emit(Event::mapping_start(None, None, true, style_of_map))?;
-                let mut keys: Vec<&String> = members.keys().collect();
-                keys.sort_by(|a, b| key_order(a, b));
-                for key in keys {
-                    self.scalar(key, style(key))?;
-                    self.value(&members[key])?;
-                }
-                self.emitter.emit(Event::mapping_end())
+            Value::Object(map) if !map.is_empty() => self.mapping(map, 0),
+            Value::Array(items) if !items.is_empty() => self.sequence(items, 0),
+            other => {
+                self.inline(other, 0);
+                self.newline(0);
             }
         }
     }
 
-    fn scalar(&mut self, text: &str, style: ScalarStyle) -> libyaml_safer::Result<()> {
-        self.emitter
-            .emit(Event::scalar(None, None, text, true, true, style))
+    fn put(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.column += text.chars().count();
     }
-}
 
-/// Several lines are literal; what would be read as something else than text is quoted.
-fn style(text: &str) -> ScalarStyle {
-    if text.contains('\n') {
-        return ScalarStyle::Literal;
+    fn newline(&mut self, indent: usize) {
+        self.out.push('\n');
+        self.column = 0;
+        self.pad(indent);
     }
-    match resolve(text) == Scalar::Text && !is_base60(text) {
-        true => ScalarStyle::Plain,
-        false => ScalarStyle::DoubleQuoted,
-    }
-}
 
-/// yaml.v2's order of keys: digits by value, everything else before letters.
-fn key_order(a: &str, b: &str) -> std::cmp::Ordering {
-    let shared = a
-        .char_indices()
-        .zip(b.chars())
-        .find(|((_, x), y)| x != y)
-        .map(|((at, x), y)| (at, x, y));
-    let Some((at, x, y)) = shared else {
-        return a.len().cmp(&b.len());
-    };
-    match (x.is_alphabetic(), y.is_alphabetic()) {
-        (true, true) => return x.cmp(&y),
-        (true, false) => return std::cmp::Ordering::Greater,
-        (false, true) => return std::cmp::Ordering::Less,
-        (false, false) => {}
+    fn pad(&mut self, indent: usize) {
+        for _ in 0..indent {
+            self.out.push(' ');
+        }
+        self.column += indent;
     }
-    // A zero inside a number counts as a digit of it, not as the start of a shorter one.
-    let inside = (x == '0' || y == '0')
-        && a[..at]
-            .bytes()
-            .rev()
-            .take_while(u8::is_ascii_digit)
-            .any(|digit| digit != b'0');
-    let number = |text: &str| {
-        let digits: Vec<u8> = text.bytes().take_while(u8::is_ascii_digit).collect();
-        let start = u64::from(inside);
-        let value = digits.iter().fold(start, |n, d| {
-            n.wrapping_mul(10).wrapping_add(u64::from(d - b'0'))
+
+    fn mapping(&mut self, map: &Map<String, Value>, indent: usize) {
+        let mut keys: Vec<&String> = map.keys().collect();
+        keys.sort();
+        for (number, key) in keys.into_iter().enumerate() {
+            if number > 0 {
+                self.pad(indent);
+            }
+            self.scalar(key, indent, true);
+            self.put(":");
+            match &map[key] {
+                Value::Object(inner) if !inner.is_empty() => {
+                    self.newline(indent + 2);
+                    self.mapping(inner, indent + 2);
+                }
+                Value::Array(items) if !items.is_empty() => {
+                    self.newline(indent);
+                    self.sequence(items, indent);
+                }
+                other => {
+                    self.put(" ");
+                    self.inline(other, indent);
+                    self.newline(0);
+                }
+            }
+        }
+    }
+
+    fn sequence(&mut self, items: &[Value], indent: usize) {
+        for (number, item) in items.iter().enumerate() {
+            if number > 0 {
+                self.pad(indent);
+            }
+            self.put("- ");
+            match item {
+                Value::Object(inner) if !inner.is_empty() => self.mapping(inner, indent + 2),
+                Value::Array(inner) if !inner.is_empty() => self.sequence(inner, indent + 2),
+                other => {
+                    self.inline(other, indent);
+                    self.newline(0);
+                }
+            }
+        }
+    }
+
+    fn inline(&mut self, value: &Value, indent: usize) {
+        match value {
+            Value::String(text) => self.scalar(text, indent, false),
+            Value::Object(_) => self.put("{}"),
+            Value::Array(_) => self.put("[]"),
+            other => self.put(&other.to_string()),
+        }
+    }
+
+    fn scalar(&mut self, text: &str, indent: usize, is_key: bool) {
+        let printable = text.chars().all(is_printable);
+        if is_ambiguous(text) {
+            return self.double_quoted(text, indent, is_key);
+        }
+        if text.contains('\n') && !is_key {
+            let trailing_space = text.ends_with(' ') || text.contains(" \n");
+            if printable && !trailing_space && !text.starts_with(' ') {
+                return self.literal(text, indent);
+            }
+            return self.double_quoted(text, indent, is_key);
+        }
+        if !printable || text.contains('\n') {
+            return self.double_quoted(text, indent, is_key);
+        }
+        if is_plain(text) {
+            self.folded(text, indent, is_key);
+        } else {
+            self.put("'");
+            self.folded(&text.replace('\'', "''"), indent, is_key);
+            self.put("'");
+        }
+    }
+
+    /// Writes words, breaking lines at single spaces behind the best width.
+    fn folded(&mut self, text: &str, indent: usize, is_key: bool) {
+        let mut previous_space = false;
+        let mut chars = text.chars().peekable();
+        let mut first = true;
+        while let Some(c) = chars.next() {
+            let next_is_word = chars.peek().is_some_and(|next| *next != ' ');
+            if c == ' '
+                && !is_key
+                && !previous_space
+                && !first
+                && self.column > BEST_WIDTH
+                && next_is_word
+            {
+                self.newline(indent + 2);
+            } else {
+                self.out.push(c);
+                self.column += 1;
+            }
+            previous_space = c == ' ';
+            first = false;
+        }
+    }
+
+    fn literal(&mut self, text: &str, indent: usize) {
+        let body = text.trim_end_matches('\n');
+        self.put(match text.len() - body.len() {
+            0 => "|-",
+            1 => "|",
+            _ => "|+",
         });
-        (value, digits.len())
+        for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
+            self.newline(if line.is_empty() { 0 } else { indent + 2 });
+            self.put(line);
+        }
+    }
+
+    fn double_quoted(&mut self, text: &str, indent: usize, is_key: bool) {
+        self.put("\"");
+        let mut chars = text.chars().peekable();
+        let mut first = true;
+        while let Some(c) = chars.next() {
+            match c {
+                '"' => self.put("\\\""),
+                '\\' => self.put("\\\\"),
+                '\n' => self.put("\\n"),
+                '\t' => self.put("\\t"),
+                '\r' => self.put("\\r"),
+                '\0' => self.put("\\0"),
+                ' ' if !is_key && !first && self.column > BEST_WIDTH && chars.peek().is_some() => {
+                    self.newline(indent + 2);
+                    if chars.peek() == Some(&' ') {
+                        self.put("\\");
+                    }
+                }
+                c if is_printable(c) => self.put(c.encode_utf8(&mut [0; 4])),
+                c if (c as u32) <= 0xff => self.put(&format!("\\x{:02X}", c as u32)),
+                c if (c as u32) <= 0xffff => self.put(&format!("\\u{:04X}", c as u32)),
+                c => self.put(&format!("\\U{:08X}", c as u32)),
+            }
+            first = false;
+        }
+        self.put("\"");
+    }
+}
+
+fn is_printable(c: char) -> bool {
+    matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+        && c != '\u{feff}'
+        || c == '\u{85}'
+}
+
+/// Whether a one-line text needs no quotes.
+fn is_plain(text: &str) -> bool {
+    let mut chars = text.chars();
+    let Some(first) = chars.next() else {
+        return false;
     };
-    number(&a[at..]).cmp(&number(&b[at..])).then(x.cmp(&y))
+    let second = chars.next();
+    if "#,[]{}&*!|>'\"%@`".contains(first) {
+        return false;
+    }
+    if matches!(first, '-' | '?' | ':') && second.is_none_or(|c| c == ' ') {
+        return false;
+    }
+    !(text.starts_with(' ')
+        || text.ends_with(' ')
+        || text.ends_with(':')
+        || text.starts_with("---")
+        || text.starts_with("...")
+        || text.contains(": ")
+        || text.contains(" #"))
+}
+
+/// Whether a plain `text` would be read as something else than a string.
+fn is_ambiguous(text: &str) -> bool {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" | "<<" | "=" => return true,
+        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "-.inf" => return true,
+        _ => {}
+    }
+    let lower = text.to_ascii_lowercase();
+    let is_bool = matches!(
+        lower.as_str(),
+        "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false"
+    );
+    if is_bool && (text == lower || text == text.to_ascii_uppercase() || is_title(text)) {
+        return true;
+    }
+    let starts_like_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+    starts_like_number && (is_number(text) || is_timestamp(text) || is_base60(text))
+}
+
+fn is_title(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_ascii_uppercase()) && chars.all(|c| c.is_ascii_lowercase())
+}
+
+fn is_number(text: &str) -> bool {
+    let plain: String = text.chars().filter(|c| *c != '_').collect();
+    let unsigned = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
+    for (prefix, radix) in [("0x", 16), ("0X", 16), ("0b", 2), ("0o", 8)] {
+        if let Some(digits) = unsigned.strip_prefix(prefix) {
+            return u64::from_str_radix(digits, radix).is_ok();
+        }
+    }
+    let is_float_text = unsigned
+        .chars()
+        .all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
+    is_float_text && unsigned.parse::<f64>().is_ok()
+}
+
+fn is_timestamp(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_date = bytes.len() >= 8
+        && bytes[..4].iter().all(u8::is_ascii_digit)
+        && bytes[4] == b'-'
+        && bytes[5].is_ascii_digit();
+    is_date
+        && (chrono::DateTime::parse_from_rfc3339(text).is_ok()
+            || chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+            || chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").is_ok())
+}
+
+/// YAML 1.1's base 60 numbers (`10:30:00`).
+fn is_base60(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let mut parts = unsigned.split(':');
+    let first = parts.next().unwrap_or("");
+    let mut rest = parts.peekable();
+    !first.is_empty()
+        && first.chars().all(|c| c.is_ascii_digit() || c == '_')
+        && rest.peek().is_some()
+        && rest.all(|part| {
+            let whole = part.split('.').next().unwrap_or("");
+            (1..=2).contains(&whole.len()) && whole.chars().all(|c| c.is_ascii_digit())
+        })
 }
 
 #[cfg(test)]
@@ -132,47 +294,37 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn yaml_as_upstream_prints_it() {
-        let value = json!({
-            "b": ["x", {"c": 1, "a": []}, ["n"]], "a10": "5", "a2": "yes", "e": {}, "n": null, "t": true,
-            "s": "a: b", "q": "", "m": "l1\nl2\n", "d": "2024-01-02T03:04:05Z", "f": 1.5, "big": 1e21,
-            "w": "word word word word word word word word word word word word word word word word word: x",
-            "p": "word word word word word word word word word word word word word word word word word",
-            "star": "*", "dash": "- x", "uni": "é", "tab": "a\tb", "60": "1:30", "dot": ".", "f:x": {".": {}},
-        });
-        let want = "\
-\"60\": \"1:30\"
-a2: \"yes\"
-a10: \"5\"
-b:
-- x
-- a: []
-  c: 1
-- - \"n\"
-big: 1e+21
-d: \"2024-01-02T03:04:05Z\"
-dash: '- x'
-dot: .
-e: {}
-f: 1.5
-f:x:
-  .: {}
-m: |
-  l1
-  l2
-\"n\": null
-p: word word word word word word word word word word word word word word word word
-  word
-q: \"\"
-s: 'a: b'
-star: '*'
-t: true
-tab: \"a\\tb\"
-uni: é
-w: 'word word word word word word word word word word word word word word word word
-  word: x'
-";
-        assert_eq!(to_yaml(&value), want);
-        assert_eq!(to_yaml(&json!([])), "[]\n");
+    fn documents() {
+        let cases = [
+            (json!({"b": 1, "a": {"x": []}}), "a:\n  x: []\nb: 1\n"),
+            (
+                json!({"a": ["x", {"y": 1, "z": 2}]}),
+                "a:\n- x\n- \"y\": 1\n  z: 2\n",
+            ),
+            (
+                json!({"m": "configmaps \"none\" not found"}),
+                "m: configmaps \"none\" not found\n",
+            ),
+            (json!({"m": "a: b"}), "m: 'a: b'\n"),
+            (json!({"m": "a\n\nb"}), "m: |-\n  a\n\n  b\n"),
+            (json!({"m": "a\n"}), "m: |\n  a\n"),
+            (
+                json!({"t": "2001-01-01T00:00:00Z", "n": "12"}),
+                "\"n\": \"12\"\nt: \"2001-01-01T00:00:00Z\"\n",
+            ),
+            (json!({"m": {}, "n": null}), "m: {}\n\"n\": null\n"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(to_yaml(&value), text);
+        }
+    }
+
+    #[test]
+    fn long_texts_fold() {
+        let text = "configmaps \"c\" is forbidden: User \"alice\" cannot get resource \"configmaps\" in API group \"\" in the namespace \"cneg\"";
+        assert_eq!(
+            to_yaml(&json!({"message": text})),
+            "message: 'configmaps \"c\" is forbidden: User \"alice\" cannot get resource \"configmaps\"\n  in API group \"\" in the namespace \"cneg\"'\n"
+        );
     }
 }

@@ -231,9 +231,11 @@ pub trait Storage: Send + Sync + 'static {
     /// The store's revision now, linearizably. One round trip at most.
     async fn current_revision(&self) -> Result<Revision, Error>;
 
-    /// The revision that [`Storage::current_revision`] would answer, where the store knows it
-    /// without asking anybody; spares readers a round trip through the runtime.
-    fn local_revision(&self) -> Option<Revision> {
+    /// What [`Storage::current_revision`] would answer and how much of it concerns `prefix` (which
+    /// ends in `/`), where the store knows without asking anybody. Spares readers the round trip,
+    /// and the wait for progress when all later writes were elsewhere.
+    fn local_revision(&self, prefix: &str) -> Option<LocalRevision> {
+        let _ = prefix;
         None
     }
 
@@ -245,6 +247,15 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Finishes what is in flight and closes. Later calls fail with [`Error::Unavailable`].
     async fn close(&self);
+}
+
+/// The answer of [`Storage::local_revision`], both of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalRevision {
+    /// The store's revision.
+    pub store: Revision,
+    /// No write under the prefix has a revision above this one and up to `store`.
+    pub prefix: Revision,
 }
 
 /// The answer of [`Storage::status`].

@@ -23,7 +23,7 @@ impl Etcd {
         Self::start_binary(&binary(), &[])
     }
 
-    /// Starts this etcd, with further flags. With `--cert-file` among them it serves https.
+    /// Starts this etcd, with further flags.
     pub(crate) fn start_binary(binary: &Path, flags: &[&str]) -> Self {
         for _ in 0..ATTEMPTS {
             if let Some(etcd) = Self::try_start(binary, flags) {
@@ -33,7 +33,7 @@ impl Etcd {
         panic!("{} did not start", binary.display());
     }
 
-    /// `http://127.0.0.1:<port>`, or `https`.
+    /// `http://127.0.0.1:<port>`.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -41,10 +41,10 @@ impl Etcd {
     fn try_start(binary: &Path, flags: &[&str]) -> Option<Self> {
         let dir = tempfile::tempdir().expect("temporary directory");
         let [client, peer] = free_ports();
-        let secure = flags.contains(&"--cert-file");
-        let scheme = if secure { "https" } else { "http" };
-        let endpoint = format!("{scheme}://127.0.0.1:{client}");
-        let peer = format!("http://127.0.0.1:{peer}");
+        let (endpoint, peer) = (
+            format!("http://127.0.0.1:{client}"),
+            format!("http://127.0.0.1:{peer}"),
+        );
         let log = std::fs::File::create(dir.path().join("log")).expect("log file");
         let child = Command::new(binary)
             .arg("--data-dir")
@@ -65,17 +65,16 @@ impl Etcd {
             endpoint,
             _dir: dir,
         };
-        let ready = if secure { listens } else { healthy };
-        etcd.wait_until(|| ready(client)).then_some(etcd)
+        etcd.wait_until_ready(client).then_some(etcd)
     }
 
-    fn wait_until(&mut self, ready: impl Fn() -> bool) -> bool {
+    fn wait_until_ready(&mut self, port: u16) -> bool {
         let give_up = Instant::now() + START;
         while Instant::now() < give_up {
             if self.child.try_wait().expect("watch etcd").is_some() {
                 return false;
             }
-            if ready() {
+            if healthy(port) {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -130,11 +129,6 @@ fn free_ports() -> [u16; 2] {
     // Both held at once, so that they differ.
     let listeners = [listen(), listen()];
     listeners.map(|l| l.local_addr().expect("bound").port())
-}
-
-/// All that can be seen without a certificate; etcd listens when it can serve.
-fn listens(port: u16) -> bool {
-    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
 fn healthy(port: u16) -> bool {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use verbatim::storage::embedded::{EmbeddedOptions, EmbeddedStore};
 use verbatim::storage::{Error, Range, Storage, WatchMessage};
 
+use super::cached::check_cached;
 use super::check_all;
 
 /// Directory of the store the re-executed test writes to until it is killed.
@@ -25,6 +26,12 @@ fn open(dir: &Path) -> Arc<EmbeddedStore> {
 async fn embedded_conforms() {
     let dir = tempfile::tempdir().expect("temporary directory");
     check_all(open(dir.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn embedded_behind_the_watch_cache() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    check_cached(open(dir.path())).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Every storage backend against every clause of the `Storage` documentation.
 
+mod cached;
 mod checks;
 #[path = "../common/mod.rs"]
 mod common;

@@ -134,13 +134,6 @@ fn json_type_meta(bytes: &[u8]) -> Result<TypeMeta, String> {
         ))),
     }
     .map_err(|fault| failed(fault.text()))
-    .and_then(|meta| match meta.api_version.matches('/').count() {
-        0 | 1 => Ok(meta),
-        _ => Err(format!(
-            "unexpected GroupVersion string: {}",
-            meta.api_version
-        )),
-    })
 }
 
 fn decode_json(bytes: &[u8], schema: Option<&Schema>) -> Result<Decoded, DecodeError> {
@@ -949,7 +942,6 @@ mod tests {
             ("\"x\"", Format::Json, format!("couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type {FIND_KIND}")),
             ("- a", Format::Yaml, format!("couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type {FIND_KIND}")),
             (r#"{"apiVersion":5}"#, Format::Json, "couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .apiVersion of type string".to_string()),
-            (r#"{"apiVersion":"a/b/c"}"#, Format::Json, "unexpected GroupVersion string: a/b/c".to_string()),
             ("a: [", Format::Yaml, "yaml: line 1: did not find expected node content".to_string()),
         ] {
             assert_eq!(meta(text, format), Err(want), "{text}");

@@ -116,23 +116,15 @@ fn normalise_object(members: &mut Map<String, Value>, object: &Object) {
 
 /// What Go prints for a field that nobody set.
 fn absent(field: &Field) -> Option<Value> {
-    let omitted = match is_struct(&field.schema) && !field.pointer {
-        true => field.omit_zero,
-        false => field.omit_empty || field.omit_zero,
-    };
-    match (omitted, field.pointer) {
-        (true, _) => None,
-        (false, true) => Some(Value::Null),
-        (false, false) => Some(zero(&field.schema)),
+    let omitted = field.omit_empty || field.omit_zero;
+    if field.pointer {
+        return (!omitted).then_some(Value::Null);
     }
-}
-
-/// Whether the type is a struct in Go, to which omitempty does not apply.
-fn is_struct(schema: &Schema) -> bool {
-    match schema.node {
-        Node::Object(_) | Node::Time | Node::MicroTime | Node::Quantity | Node::IntOrString => true,
-        Node::Any => schema.go_type == "runtime.RawExtension",
-        _ => false,
+    let is_struct = matches!(field.schema.node, Node::Object(_));
+    match is_struct {
+        // omitempty does not apply to structs.
+        true => (!field.omit_zero).then(|| zero(&field.schema)),
+        false => (!omitted).then(|| zero(&field.schema)),
     }
 }
 
@@ -144,12 +136,13 @@ fn left_out(value: &Value, field: &Field) -> bool {
             field.omit_empty && members.is_empty()
         }
         _ if field.pointer => false,
-        _ if is_struct(&field.schema) => field.omit_zero && is_zero(value, &field.schema),
-        Value::Null => field.omit_empty,
+        Value::Object(_) => field.omit_zero && is_zero(value, &field.schema),
+        // A Time is a struct: never empty, but zero.
+        Value::Null => field.omit_empty || field.omit_zero,
+        _ if matches!(field.schema.node, Node::Quantity | Node::IntOrString) => false,
         Value::String(text) => field.omit_empty && text.is_empty(),
         Value::Bool(flag) => field.omit_empty && !flag,
         Value::Number(number) => field.omit_empty && number.as_f64() == Some(0.0),
-        Value::Object(_) => false,
     }
 }
 

@@ -197,6 +197,7 @@ impl Feed {
 
     /// Lists everything, and either starts over with it or dispatches what is different.
     async fn fill(&mut self) -> Result<(), Error> {
+        self.inner.check.track(&self.inner.prefix).await;
         let (decoded, revision) = self.load().await?;
         self.inner.stats.initializations.add(1);
         self.corrupt = Arc::default();

@@ -5,15 +5,17 @@
 //! readers cost the store one question at a time. (They can't share the one under way: it may have
 //! been answered before a write that the reader knows of.)
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 
+use super::pulse::Pulse;
 use super::stats::CacherStats;
-use crate::storage::{Error, Revision, Storage};
+use crate::storage::{Error, LocalRevision, Revision, Storage};
 
 /// How often progress is asked for while somebody waits.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -25,6 +27,8 @@ const PROGRESS_ROUNDS_MAX: u32 = 40;
 pub struct RevisionCheck {
     storage: Arc<dyn Storage>,
     flight: Mutex<Flight>,
+    pulse: Arc<Pulse>,
+    pulse_task: OnceLock<AbortHandle>,
 }
 
 #[derive(Default)]
@@ -37,9 +41,26 @@ impl RevisionCheck {
     /// A check for this store.
     pub fn new(storage: Arc<dyn Storage>) -> Arc<Self> {
         Arc::new(Self {
+            pulse: Pulse::new(storage.clone()),
+            pulse_task: OnceLock::new(),
             storage,
             flight: Mutex::default(),
         })
+    }
+
+    /// Must be called before the cache over `prefix` lists what there is.
+    pub(super) async fn track(&self, prefix: &str) {
+        if self.storage.progress_is_trustworthy() {
+            return;
+        }
+        self.pulse_task
+            .get_or_init(|| tokio::spawn(self.pulse.clone().run()).abort_handle());
+        self.pulse.track(prefix).await;
+    }
+
+    /// What a store without progress on request did under `prefix`, as of at least `revision`.
+    pub(super) async fn pulse(&self, prefix: &str, revision: Revision) -> Option<LocalRevision> {
+        self.pulse.at_least(prefix, revision).await
     }
 
     /// The store's revision at some moment after this call.
@@ -76,6 +97,14 @@ impl RevisionCheck {
                 // A reader that gave up meanwhile needs no answer.
                 let _ = sender.send(answer.clone());
             }
+        }
+    }
+}
+
+impl Drop for RevisionCheck {
+    fn drop(&mut self) {
+        if let Some(task) = self.pulse_task.get() {
+            task.abort();
         }
     }
 }

@@ -10,8 +10,8 @@
 //!   is told of a change finds it when reading.
 //! - A watcher gets every change it selects after its start, once, in revision order, or its watch
 //!   ends. A bookmark says that nothing up to its revision is missing.
-//! - [`Freshness::Latest`] is linearizable. Where the store's progress can't prove freshness, the
-//!   store itself answers.
+//! - [`Freshness::Latest`] is linearizable. Where nothing proves that the cache is fresh (progress
+//!   on request, the store's own counter, the pulse), the store itself answers.
 //! - Readers never wait for the writer, and watchers never for each other.
 //!
 //! # Decisions
@@ -39,6 +39,7 @@ mod freshness;
 mod hub;
 mod object;
 mod objects;
+mod pulse;
 mod read;
 mod snapshots;
 mod stats;

@@ -7,7 +7,7 @@ use super::object::{CachedObject, EventType};
 use super::objects::Objects;
 use super::window::take_back;
 use super::{Cacher, Inner};
-use crate::storage::{Error, KeyValue, Range, Revision};
+use crate::storage::{Error, KeyValue, LocalRevision, Range, Revision};
 
 /// How long a read waits for a revision.
 pub const FRESH_WAIT: Duration = Duration::from_secs(3);
@@ -90,9 +90,6 @@ impl Cacher {
                 inner.wait_for(revision).await?;
             }
             Freshness::Latest => {
-                if !inner.storage.progress_is_trustworthy() {
-                    return inner.store_get(key).await;
-                }
                 if let Source::Store = inner.freshen().await? {
                     return inner.store_get(key).await;
                 }
@@ -146,8 +143,8 @@ impl Cacher {
                 Source::Store => return inner.store_list(&query).await,
             },
             Freshness::Exact(revision) => {
-                inner.wait_for(revision).await?;
-                match inner.at(revision) {
+                let reached = inner.wait_for(revision).await.is_ok();
+                match reached.then(|| inner.at(revision)).flatten() {
                     Some(objects) => (objects, revision),
                     None => return inner.store_list(&query).await,
                 }
@@ -192,8 +189,7 @@ impl Inner {
         if self.reached.revision() >= revision {
             return Ok(());
         }
-        self.reached.ask_for(revision);
-        if self.reached.wait(revision, FRESH_WAIT).await {
+        if self.bring_to(revision).await {
             return Ok(());
         }
         Err(Error::FutureRevision {
@@ -208,21 +204,45 @@ impl Inner {
         if !self.is_following() {
             return Ok(Source::Store);
         }
-        let revision = match self.storage.local_revision() {
-            Some(revision) => revision,
-            None => self.check.current(&self.stats).await?,
-        };
+        if let Some(local) = self.storage.local_revision(&self.prefix) {
+            return Ok(match self.reach_local(local).await {
+                true => Source::Cache,
+                false => Source::Store,
+            });
+        }
+        let revision = self.check.current(&self.stats).await?;
         if self.reached.revision() >= revision {
             return Ok(Source::Cache);
         }
-        if !self.storage.progress_is_trustworthy() {
-            return Ok(Source::Store);
+        Ok(match self.bring_to(revision).await {
+            true => Source::Cache,
+            false => Source::Store,
+        })
+    }
+
+    /// Waits until the cache is at `revision`, helped by whatever proof of it the store offers.
+    async fn bring_to(&self, revision: Revision) -> bool {
+        let local = match self.storage.local_revision(&self.prefix) {
+            None if !self.storage.progress_is_trustworthy() => {
+                self.check.pulse(&self.prefix, revision).await
+            }
+            local => local,
+        };
+        if let Some(local) = local.filter(|local| local.store >= revision) {
+            return self.reach_local(local).await;
         }
         self.reached.ask_for(revision);
-        match self.reached.wait(revision, FRESH_WAIT).await {
-            true => Ok(Source::Cache),
-            false => Ok(Source::Store),
+        self.reached.wait(revision, FRESH_WAIT).await
+    }
+
+    /// Brings the cache up to where the store says it is. Past the last write under the prefix
+    /// nothing is to come, so the cache is as far as the store without having been told.
+    async fn reach_local(&self, local: LocalRevision) -> bool {
+        if !self.reached.wait(local.prefix, FRESH_WAIT).await {
+            return false;
         }
+        self.reached.advance(local.store);
+        true
     }
 
     /// Waits as a fresh read does; an error when the cache can't get there.

@@ -2,7 +2,7 @@
 //!
 //! Read under a shared lock by everybody, changed by the writer (new revisions) and by compaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use smallvec::SmallVec;
@@ -34,6 +34,8 @@ type Versions = SmallVec<[Version; 1]>;
 #[derive(Debug)]
 pub(super) struct Index {
     keys: BTreeMap<Box<str>, Versions>,
+    /// Last write under the prefixes somebody asked for; they end in `/`.
+    folders: HashMap<Box<str>, Revision>,
     revision: Revision,
     compact_revision: Revision,
 }
@@ -61,6 +63,7 @@ impl Index {
     pub(super) fn new(compact_revision: Revision) -> Self {
         Self {
             keys: BTreeMap::new(),
+            folders: HashMap::new(),
             revision: FIRST_REVISION,
             compact_revision,
         }
@@ -83,10 +86,34 @@ impl Index {
     /// Adds a version; revisions may come in any order across keys, but not within one.
     pub(super) fn add(&mut self, key: &str, version: Version) {
         self.revision = self.revision.max(version.revision);
+        self.note_folders(key, version.revision);
         match self.keys.get_mut(key) {
             Some(versions) => versions.push(version),
             None => {
                 self.keys.insert(key.into(), smallvec::smallvec![version]);
+            }
+        }
+    }
+
+    /// The last write under `folder`, once [`Index::track`] was told of it.
+    pub(super) fn last_under(&self, folder: &str) -> Option<Revision> {
+        self.folders.get(folder).copied()
+    }
+
+    /// Notes writes under `folder` from now on.
+    pub(super) fn track(&mut self, folder: &str) {
+        if !self.folders.contains_key(folder) {
+            self.folders.insert(folder.into(), self.revision);
+        }
+    }
+
+    fn note_folders(&mut self, key: &str, revision: Revision) {
+        if self.folders.is_empty() {
+            return;
+        }
+        for (at, _) in key.match_indices('/') {
+            if let Some(last) = self.folders.get_mut(&key[..=at]) {
+                *last = revision.max(*last);
             }
         }
     }

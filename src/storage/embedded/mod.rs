@@ -38,7 +38,9 @@ use self::index::Index;
 use self::queue::Queue;
 use self::tables::{Expiries, Tables};
 use self::writer::{Change, Rejection, Write, Writer};
-use super::{Error, Got, Listed, Range, Revision, Storage, StoreStatus, WatchStream};
+use super::{
+    Error, Got, Listed, LocalRevision, Range, Revision, Storage, StoreStatus, WatchStream,
+};
 
 mod catchup;
 mod compaction;
@@ -301,6 +303,26 @@ impl Storage for EmbeddedStore {
             return Err(closed());
         }
         Ok(self.shared.index.read().revision())
+    }
+
+    fn local_revision(&self, prefix: &str) -> Option<LocalRevision> {
+        if !prefix.ends_with('/') || self.tables.load().is_none() {
+            return None;
+        }
+        let known = {
+            let index = self.shared.index.read();
+            (index.revision(), index.last_under(prefix))
+        };
+        if let (store, Some(prefix)) = known {
+            return Some(LocalRevision { store, prefix });
+        }
+        let mut index = self.shared.index.write();
+        index.track(prefix);
+        let store = index.revision();
+        Some(LocalRevision {
+            store,
+            prefix: store,
+        })
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

@@ -28,8 +28,6 @@ use crate::storage::{Error, KeyValue, Revision};
 const FORMAT: u64 = 1;
 /// Bytes of a log record before the key.
 const RECORD_HEAD: usize = 20;
-/// Journals beyond this are flushed into tables; bounds recovery time and disk use.
-const JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// How long closing waits for readers that still hold the files.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
 
@@ -104,7 +102,6 @@ impl Tables {
         std::fs::create_dir_all(dir).map_err(|e| io_error(&e, "create", dir))?;
         let db = Database::builder(dir.join("db"))
             .cache_size(cache_bytes)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
             .open()
             .map_err(|e| open_error(&e, dir))?;
         let keyspace = |name: &str, memtable_bytes: u64| {

@@ -98,6 +98,30 @@ async fn untrustworthy_progress_reads_from_the_store() {
 }
 
 #[tokio::test]
+async fn the_pulse_proves_freshness_where_progress_does_not() {
+    let store = FakeStore::new();
+    store.put(&key("a/x"), &pod("web", ""));
+    store.untrustworthy.store(true, Ordering::Relaxed);
+    let cacher = start(&store).await;
+    let reads = store.reads.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        let wanted = store.put(&key("a/x"), &pod("web", ""));
+        let revision = store.put("/registry/nodes/n", &pod("n", ""));
+        let list = cacher.list(everything(Freshness::Latest)).await;
+        let list = list.expect("lists");
+        assert_eq!(list.items[0].revision(), wanted);
+        assert!(list.revision >= revision);
+        let revision = store.put("odd", "");
+        let got = cacher.get(&key("a/x"), Freshness::AtLeast(revision)).await;
+        assert!(got.expect("reads").revision >= revision);
+        store.break_watches(Error::Uncertain);
+    }
+    // While the watch on the store is down, the store answers.
+    let reads = store.reads.load(Ordering::Relaxed) - reads;
+    assert!(reads <= 2, "{reads} reads from the store");
+}
+
+#[tokio::test]
 async fn readers_share_revision_checks() {
     let store = FakeStore::new();
     let cacher = start(&store).await;
