@@ -1,4 +1,141 @@
 //! Endpoints: router, discovery, OpenAPI, negotiation and one handler per verb.
+//!
+//! [`Endpoints`] stands behind the last filter. A request either names a resource, and goes through
+//! [`router`] to a handler, or a plain path, which discovery or a [`Mount`] answers.
+//!
+//! # Invariants
+//! - No handler knows a kind; subresources with a meaning of their own (scale, eviction, token, …)
+//!   are found by their name in the row.
 
+pub mod deprecation;
 pub mod discovery;
+pub mod handlers;
+pub mod openapi;
+pub mod render;
+pub mod router;
 pub mod version;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::api::status::Status;
+use crate::authorization::Authorizer;
+use crate::filters::Endpoint;
+use crate::registry::Registry;
+use crate::request::negotiate::status_response;
+use crate::request::{ApiRequest, ApiResponse, RequestInfo};
+use router::{NoRoute, Route, Verb};
+
+/// Something else that answers requests: health, metrics, reviews, the audit group.
+#[async_trait]
+pub trait Mount: Send + Sync {
+    /// Whether the request is for this mount.
+    fn serves(&self, info: &RequestInfo) -> bool;
+
+    /// Answers it.
+    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse;
+}
+
+/// What handlers need.
+pub struct Endpoints {
+    /// The registry.
+    pub registry: Arc<Registry>,
+    /// Discovery documents.
+    pub discovery: discovery::Discovery,
+    /// Asked again where a write turns out to create (PUT and apply).
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Other handlers, asked first.
+    pub mounts: Vec<Box<dyn Mount>>,
+    /// Least time after which a watch without `timeoutSeconds` ends.
+    pub min_request_timeout: Duration,
+    /// When the server stops; watches end then.
+    pub shutdown: tokio_util::sync::CancellationToken,
+}
+
+#[async_trait]
+impl Endpoint for Endpoints {
+    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
+        if let Some(mount) = self.mounts.iter().find(|m| m.serves(&request.ctx.info)) {
+            return mount.handle(request).await;
+        }
+        if !request.ctx.info.is_resource {
+            return self.plain_path(request).await;
+        }
+        let table = self.registry.table().load();
+        let ctx = &mut request.ctx;
+        match router::route(&table, &ctx.method, &ctx.info) {
+            Err(NoRoute::Unknown) => router::page_not_found(),
+            Err(NoRoute::Status(status)) => status_response(ctx, &status),
+            Ok(route) => self.dispatch(request, route).await,
+        }
+    }
+}
+
+impl Endpoints {
+    async fn plain_path(&self, request: &mut ApiRequest) -> ApiResponse {
+        let table = self.registry.table().load();
+        if let Some(response) = self.discovery.handle(&mut request.ctx, &table) {
+            return response;
+        }
+        router::page_not_found()
+    }
+
+    async fn dispatch(&self, request: &mut ApiRequest, route: Route) -> ApiResponse {
+        let Route { target, verb } = route;
+        if let Some(text) = deprecation::warning(&target.resource) {
+            request.ctx.warn(text);
+        }
+        let result = match self.router_refuses(request, verb) {
+            Some(status) => Err(status),
+            None => self.call(request, &target, verb).await,
+        };
+        match result {
+            Ok(response) => render::compress(&request.ctx, response).await,
+            Err(status) => status_response(&mut request.ctx, &status),
+        }
+    }
+
+    async fn call(&self, request: &mut ApiRequest, target: &crate::registry::Target, verb: Verb) -> Result<ApiResponse, Status> {
+        use handlers::*;
+        match verb {
+            Verb::Get => get::get(self, request, target).await,
+            Verb::List => list::list(self, request, target).await,
+            Verb::Watch => watch::watch(self, request, target).await,
+            Verb::Create => create::create(self, request, target).await,
+            Verb::Update => update::update(self, request, target).await,
+            Verb::Patch => patch::patch(self, request, target).await,
+            Verb::Delete => delete::delete(self, request, target).await,
+            Verb::DeleteCollection => delete_collection::delete_collection(self, request, target).await,
+            Verb::Connect => connect::connect(self, request, target).await,
+        }
+    }
+
+    /// What the router itself refuses, before any handler: media types it has no route for.
+    fn router_refuses(&self, request: &ApiRequest, verb: Verb) -> Option<Status> {
+        use crate::request::negotiate::{router_accepts, router_not_acceptable};
+        const OBJECT: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+        const COLLECTION: &[&str] = &[
+            "application/json",
+            "application/yaml",
+            "application/vnd.kubernetes.protobuf",
+            "application/json;stream=watch",
+            "application/vnd.kubernetes.protobuf;stream=watch",
+        ];
+        if verb == Verb::Connect {
+            return None;
+        }
+        let produces = if matches!(verb, Verb::List | Verb::Watch) { COLLECTION } else { OBJECT };
+        let accept = request.ctx.header("accept").unwrap_or("");
+        if !router_accepts(accept, produces) {
+            return Some(router_not_acceptable(produces));
+        }
+        if verb == Verb::Patch && handlers::patch::patch_type(&request.ctx).is_none() {
+            let mut status = Status::unsupported_media_type("415: Unsupported Media Type");
+            status.details = Some(Box::default());
+            return Some(status);
+        }
+        None
+    }
+}

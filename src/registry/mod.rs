@@ -1,9 +1,170 @@
 //! The generic registry: create, read, update and delete for every row of one resource table.
 //!
-//! Called by `endpoints`. There is no code per kind here but the strategies.
+//! Called by `endpoints` (requests) and, through [`crate::api::objects::Objects`], by everything
+//! below that needs objects. There is no code per kind here but the strategies.
+//!
+//! # Invariants
+//! - A write builds one tree and serializes it once; a read builds none.
+//! - Every write is a compare-and-swap on the revision it was computed from.
+//! - The order of a write is upstream's: decode → managed fields → mutating admission → prepare →
+//!   validate → validating admission → store.
+//!
+//! # Decisions
+//! - Objects travel as `serde_json::Value` in the version of the request and are converted to the
+//!   storage version at the last moment, because defaults, validation and patches are per version.
 
+pub mod convert;
+mod create;
+mod delete;
+pub mod errors;
 pub mod meta;
-pub mod printers;
+mod objects;
+mod read;
+pub mod scale;
+mod stages;
 pub mod strategies;
 pub mod strategy;
 pub mod table;
+pub mod target;
+mod update;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use serde_json::Value;
+
+use crate::admission::AdmissionChain;
+use crate::api::resource::Resource;
+use crate::storage::cacher::{CachedObject, Cacher};
+use crate::storage::{Revision, Storage};
+
+pub use delete::{Deleted, Deletion};
+pub use read::{Listing, ReadVersion};
+pub use table::{ResourceTable, SharedTable};
+pub use target::Target;
+pub use update::{Transform, Update};
+
+/// The registry over one store.
+pub struct Registry {
+    table: SharedTable,
+    storage: Arc<dyn Storage>,
+    root: String,
+    caches: DashMap<String, Arc<Cacher>>,
+    admission: OnceLock<AdmissionChain>,
+}
+
+/// An object as a write left it.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The object in the version of the request, with its resourceVersion.
+    pub object: Value,
+    /// Whether the write created it.
+    pub created: bool,
+    /// Whether nothing was stored because nothing changed.
+    pub no_op: bool,
+    /// Whether the write removed it (its last finalizer went).
+    pub removed: bool,
+}
+
+impl Registry {
+    /// A registry of `table` over `storage`, with keys under `root` (`/registry`).
+    pub fn new(table: ResourceTable, storage: Arc<dyn Storage>, root: &str) -> Arc<Self> {
+        Arc::new(Registry {
+            table: SharedTable::new(table),
+            storage,
+            root: root.trim_end_matches('/').to_string(),
+            caches: DashMap::new(),
+            admission: OnceLock::new(),
+        })
+    }
+
+    /// Sets the admission chain. Plugins read objects through the registry, so the chain can only
+    /// be made after it; until then writes are not admitted by anybody.
+    pub fn set_admission(&self, chain: AdmissionChain) {
+        if self.admission.set(chain).is_err() {
+            tracing::warn!("the admission chain is set already");
+        }
+    }
+
+    /// The resource table.
+    pub fn table(&self) -> &SharedTable {
+        &self.table
+    }
+
+    /// The store below.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Key prefix of a row's objects, with a slash at its end.
+    pub fn prefix(&self, resource: &Resource) -> String {
+        format!("{}/{}/", self.root, resource.storage_prefix)
+    }
+
+    /// Key of an object.
+    pub fn key(&self, target: &Target) -> String {
+        let prefix = self.prefix(&target.resource);
+        if target.resource.namespaced {
+            format!("{prefix}{}/{}", target.namespace, target.name)
+        } else {
+            format!("{prefix}{}", target.name)
+        }
+    }
+
+    /// The watch cache of a row, started when it is first asked for.
+    pub fn cache(&self, resource: &Resource) -> Arc<Cacher> {
+        if let Some(cache) = self.caches.get(&*resource.storage_prefix) {
+            return cache.clone();
+        }
+        let start = || read::start_cache(self, resource);
+        self.caches
+            .entry(resource.storage_prefix.to_string())
+            .or_insert_with(start)
+            .clone()
+    }
+
+    /// Every running watch cache with its storage prefix.
+    pub fn caches(&self) -> Vec<(String, Arc<Cacher>)> {
+        let pairs = self.caches.iter();
+        pairs.map(|entry| (entry.key().clone(), entry.value().clone())).collect()
+    }
+
+    /// Starts the watch caches of all rows that store something.
+    pub fn start_caches(&self) {
+        for row in self.table.load().rows().filter(|row| !row.storage_prefix.is_empty()) {
+            self.cache(row);
+        }
+    }
+
+    fn ttl(&self, resource: &Resource) -> Option<Duration> {
+        (resource.ttl_seconds > 0).then(|| Duration::from_secs(u64::from(resource.ttl_seconds)))
+    }
+
+    /// The stored form of a tree in the version of the request.
+    fn stored(&self, object: &Value, resource: &Resource) -> Bytes {
+        let api_version = resource.storage_version.to_string();
+        if object.get("apiVersion").and_then(Value::as_str) == Some(api_version.as_str()) {
+            return crate::api::bytes::stored(object, &resource.kind, &api_version);
+        }
+        let mut converted = object.clone();
+        convert::convert(&mut converted, resource, &resource.storage_version);
+        crate::api::bytes::stored(&converted, &resource.kind, &api_version)
+    }
+
+    /// The tree of a stored or cached object in the version of `resource`.
+    fn tree(&self, json: &[u8], revision: Revision, resource: &Resource) -> Result<Value, serde_json::Error> {
+        let mut object: Value = serde_json::from_slice(json)?;
+        convert::convert(&mut object, resource, &resource.group_version());
+        object["kind"] = Value::String(resource.kind.to_string());
+        meta::set_text(&mut object, "resourceVersion", &revision.to_string());
+        Ok(object)
+    }
+
+    /// The tree of a cached object in the version of `resource`.
+    pub fn cached_tree(&self, cached: &CachedObject, resource: &Resource) -> Result<Value, crate::api::status::Status> {
+        self.tree(&cached.json, cached.revision, resource)
+            .map_err(|error| read::corrupt(resource, &cached.key, &error))
+    }
+}

@@ -1,0 +1,296 @@
+//! Create: POST, and PUT or apply of what is not there.
+
+use serde_json::{Value, json};
+
+use crate::admission::{Admission, Operation};
+use crate::api::field::{FieldErrors, Path};
+use crate::api::options::WriteOptions;
+use crate::api::status::Status;
+use crate::registry::errors::{StorageOperation, storage_status};
+use crate::registry::stages::store_stage;
+use crate::registry::strategies::common::meta as meta_rules;
+use crate::registry::{Registry, Target, Written, meta};
+use crate::request::RequestContext;
+use crate::storage::Error;
+
+/// Attempts to find a free generated name.
+const GENERATE_NAME_ATTEMPTS: usize = 8;
+
+impl Registry {
+    /// Creates `object`, which is decoded, defaulted and in the version of the target. The target's
+    /// name may be empty; the object's then counts.
+    pub async fn create(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        match_namespace(&mut object, target)?;
+        refuse_resource_version(&object)?;
+        fill_system_metadata(&mut object);
+        let generated = meta::name(&object).is_empty() && !meta::text(&object, "generateName").is_empty();
+        let attempts = if generated { GENERATE_NAME_ATTEMPTS } else { 1 };
+        for attempt in 1..=attempts {
+            let mut candidate = object.clone_unless_last(attempt == attempts);
+            if generated {
+                let name = meta::generate_name(meta::text(&candidate, "generateName"));
+                meta::set_text(&mut candidate, "name", &name);
+            }
+            match self.create_once(ctx, target, candidate, options).await {
+                Err(status) if generated && status.reason == "AlreadyExists" => {
+                    if attempt == attempts {
+                        return Err(names_exhausted(status));
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(Status::internal("no attempt was made to create the object"))
+    }
+
+    async fn create_once(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let resource = target.resource.clone();
+        let strategy = target.strategy();
+        let name = meta::name(&object).to_string();
+        let named = target.with_name(meta::namespace(&object), &name);
+
+        self.mutate(ctx, &named, Operation::Create, &mut object, None, options).await?;
+
+        let user = ctx.user();
+        let write = named.write_context(Some(&user));
+        if resource.has_status() && !resource.custom {
+            strip_status(&mut object);
+        }
+        strategy.prepare_for_create(&mut object, &write);
+        if resource.tracks_generation {
+            meta::set(&mut object, "generation", Some(json!(1)));
+        }
+        self.check_new(ctx, &named, &object, &write)?;
+        self.admit_validating(ctx, &named, Operation::Create, &mut object, None, options)
+            .await?;
+
+        let stored = self.stored(&object, &resource);
+        if options.dry_run {
+            return self.dry_create(ctx, &named, object).await;
+        }
+        let key = self.key(&named);
+        let created = self.storage.create(&key, stored, self.ttl(&resource));
+        match store_stage(ctx, StorageOperation::Create, created).await {
+            Ok(revision) => {
+                meta::set_text(&mut object, "resourceVersion", &revision.to_string());
+                Ok(Written {
+                    object,
+                    created: true,
+                    no_op: false,
+                    removed: false,
+                })
+            }
+            Err(Error::KeyExists { .. }) => Err(self.exists_status(&named).await),
+            Err(error) => Err(storage_status(&error, &resource, &name, StorageOperation::Create)),
+        }
+    }
+
+    /// Object metadata, then the strategy's rules, then warnings.
+    fn check_new(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        object: &Value,
+        write: &crate::registry::strategy::WriteContext<'_>,
+    ) -> Result<(), Status> {
+        let began = ctx.stages.begin("validation");
+        let mut errors = FieldErrors::default();
+        let strategy = target.strategy();
+        let namespaced = target.resource.namespaced;
+        let path = Path::ROOT.field("metadata");
+        let rule = strategy.name_rule();
+        meta_rules::validate_object_meta(&object["metadata"], namespaced, rule, &path, &mut errors);
+        strategy.validate(object, None, write, &mut errors);
+        if !errors.is_empty() {
+            ctx.stages.end("validation", began, "invalid", errors.to_aggregate());
+            let kind = target.resource.group_kind();
+            return Err(Status::invalid(&kind, meta::name(object), &errors));
+        }
+        ctx.stages.end("validation", began, "ok", "");
+        for warning in strategy.warnings(object, None, write) {
+            ctx.warn(warning);
+        }
+        Ok(())
+    }
+
+    async fn dry_create(&self, ctx: &mut RequestContext, target: &Target, object: Value) -> Result<Written, Status> {
+        let key = self.key(target);
+        let got = self.storage.get(&key);
+        let got = store_stage(ctx, StorageOperation::Get, got)
+            .await
+            .map_err(|e| storage_status(&e, &target.resource, &target.name, StorageOperation::Get))?;
+        if got.kv.is_some() {
+            return Err(self.exists_status(target).await);
+        }
+        Ok(Written {
+            object,
+            created: true,
+            no_op: false,
+            removed: false,
+        })
+    }
+
+    /// 409 `AlreadyExists`; says so when the object there is being deleted.
+    async fn exists_status(&self, target: &Target) -> Status {
+        let mut status = Status::already_exists(&target.resource.group_resource(), &target.name);
+        if let Ok(Some(existing)) = self.read_live(target).await
+            && meta::is_being_deleted(&existing)
+        {
+            status.message = format!("object is being deleted: {}", status.message);
+        }
+        status
+    }
+
+    /// Runs mutating admission.
+    pub(super) async fn mutate(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        operation: Operation,
+        object: &mut Value,
+        old: Option<&Value>,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let Some(chain) = self.admission.get() else { return Ok(()) };
+        let user = ctx.user();
+        let options_json = options.to_json(options_kind(operation));
+        let mut admission = admission(target, operation, object, old, &options_json, options.dry_run, &user, ctx);
+        chain.admit(&mut admission).await
+    }
+
+    /// Runs validating admission.
+    pub(super) async fn admit_validating(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        operation: Operation,
+        object: &mut Value,
+        old: Option<&Value>,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let Some(chain) = self.admission.get() else { return Ok(()) };
+        let user = ctx.user();
+        let options_json = options.to_json(options_kind(operation));
+        let mut admission = admission(target, operation, object, old, &options_json, options.dry_run, &user, ctx);
+        chain.validate(&mut admission).await
+    }
+}
+
+fn options_kind(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CreateOptions",
+        Operation::Delete => "DeleteOptions",
+        Operation::Update | Operation::Connect => "UpdateOptions",
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the members of one admission, gathered in one place")]
+pub(super) fn admission<'a>(
+    target: &'a Target,
+    operation: Operation,
+    object: &'a mut Value,
+    old_object: Option<&'a Value>,
+    options: &'a Value,
+    dry_run: bool,
+    user: &'a crate::request::UserInfo,
+    ctx: &'a mut RequestContext,
+) -> Admission<'a> {
+    Admission {
+        operation,
+        resource: &target.resource,
+        subresource: &target.subresource,
+        namespace: &target.namespace,
+        name: &target.name,
+        object,
+        old_object,
+        options,
+        dry_run,
+        user,
+        ctx,
+    }
+}
+
+trait CloneUnlessLast {
+    fn clone_unless_last(&mut self, last: bool) -> Self;
+}
+
+impl CloneUnlessLast for Value {
+    /// Generated names may need another attempt with the same object; everything else takes it.
+    fn clone_unless_last(&mut self, last: bool) -> Self {
+        if last { self.take() } else { self.clone() }
+    }
+}
+
+/// The object's namespace must be the request's; an empty one is filled.
+pub(super) fn match_namespace(object: &mut Value, target: &Target) -> Result<(), Status> {
+    let namespace = meta::namespace(object);
+    if namespace == target.namespace {
+        return Ok(());
+    }
+    if namespace.is_empty() {
+        meta::set_text(object, "namespace", &target.namespace);
+        return Ok(());
+    }
+    if target.namespace.is_empty() {
+        meta::set_text(object, "namespace", "");
+        return Ok(());
+    }
+    Err(Status::bad_request(
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ))
+}
+
+fn refuse_resource_version(object: &Value) -> Result<(), Status> {
+    let version = meta::text(object, "resourceVersion");
+    if version.is_empty() || version == "0" {
+        return Ok(());
+    }
+    Err(Status::failure(
+        500,
+        "",
+        "resourceVersion should not be set on objects to be created",
+    ))
+}
+
+/// Wipes what only the server sets and sets it.
+fn fill_system_metadata(object: &mut Value) {
+    for member in [
+        "resourceVersion",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
+        meta::set(object, member, None);
+    }
+    meta::set_text(object, "creationTimestamp", &meta::now());
+    meta::set_text(object, "uid", &uuid::Uuid::new_v4().to_string());
+}
+
+/// Removes `status`, keeping an empty object for normalisation to fill.
+fn strip_status(object: &mut Value) {
+    if let Some(map) = object.as_object_mut()
+        && map.contains_key("status")
+    {
+        map.insert("status".into(), json!({}));
+    }
+}
+
+fn names_exhausted(mut status: Status) -> Status {
+    status
+        .message
+        .push_str(", the server was not able to generate a unique name for the object");
+    status.retry_after(1)
+}

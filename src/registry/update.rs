@@ -1,0 +1,357 @@
+//! Update: PUT, every kind of PATCH, and the status and scale subresources.
+//!
+//! One loop for all: read the object, let the caller's transform make the new one, admit, validate,
+//! compare-and-swap; on a lost race again with what won.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::admission::Operation;
+use crate::api::field::{FieldErrors, Path};
+use crate::api::names::GroupKind;
+use crate::api::options::WriteOptions;
+use crate::api::status::Status;
+use crate::registry::errors::{StorageOperation, storage_status};
+use crate::registry::stages::store_stage;
+use crate::registry::strategies::common::meta as meta_rules;
+use crate::registry::strategy::WriteContext;
+use crate::registry::{Registry, Target, Written, meta};
+use crate::request::RequestContext;
+use crate::storage::{Error, Revision};
+
+/// What a transform makes of the stored object.
+pub struct Transform {
+    /// The new object, decoded, defaulted and in the version of the target.
+    pub object: Value,
+    /// Warning header texts (unknown fields in a patch result).
+    pub warnings: Vec<String>,
+}
+
+/// One update.
+pub struct Update<'a> {
+    /// Makes the new object of the stored one (`None` when there is none and `creates`). May be
+    /// called again when the write lost a race.
+    pub transform: Box<dyn FnMut(Option<&Value>) -> Result<Transform, Status> + Send + 'a>,
+    /// UID that the stored object must have, as storage words it (PUT with a uid).
+    pub precondition_uid: Option<String>,
+    /// A missing object is created.
+    pub creates: bool,
+    /// Options of the request.
+    pub options: &'a WriteOptions,
+}
+
+/// A stored object as it was read.
+pub(super) struct Existing {
+    pub(super) object: Value,
+    pub(super) stored: Bytes,
+    pub(super) revision: Revision,
+    /// Read from the watch cache, so it may be old.
+    from_cache: bool,
+}
+
+/// What one round of the loop came to.
+enum Round {
+    Done(Box<Written>),
+    /// Lost a race, or the cached copy was too old to decide on.
+    Again,
+}
+
+impl Registry {
+    /// Updates the target.
+    pub async fn update(&self, ctx: &mut RequestContext, target: &Target, mut update: Update<'_>) -> Result<Written, Status> {
+        let mut existing = self.read_cached_existing(target).await?;
+        loop {
+            let Some(current) = existing else {
+                if let Some(live) = self.read_live_existing(ctx, target).await? {
+                    existing = Some(live);
+                    continue;
+                }
+                return self.create_on_update(ctx, target, update).await;
+            };
+            let from_cache = current.from_cache;
+            match self.update_round(ctx, target, &current, &mut update).await {
+                Ok(Round::Done(written)) => return Ok(*written),
+                Ok(Round::Again) => existing = self.read_live_existing(ctx, target).await?,
+                // The decision may rest on an old copy: look once more, live.
+                Err(status) if from_cache => match self.read_live_existing(ctx, target).await? {
+                    Some(live) if live.revision == current.revision => return Err(status),
+                    live => existing = live,
+                },
+                Err(status) => return Err(status),
+            }
+        }
+    }
+
+    async fn create_on_update(&self, ctx: &mut RequestContext, target: &Target, mut update: Update<'_>) -> Result<Written, Status> {
+        if !update.creates {
+            return Err(Status::not_found(&target.resource.group_resource(), &target.name));
+        }
+        if let Some(uid) = update.precondition_uid.as_deref() {
+            return Err(self.uid_precondition_failed(target, uid, ""));
+        }
+        let transform = (update.transform)(None)?;
+        for warning in transform.warnings {
+            ctx.warn(warning);
+        }
+        let mut object = transform.object;
+        meta::set(&mut object, "resourceVersion", None);
+        self.create(ctx, target, object, update.options).await
+    }
+
+    async fn update_round(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        existing: &Existing,
+        update: &mut Update<'_>,
+    ) -> Result<Round, Status> {
+        let resource = &target.resource;
+        let old = &existing.object;
+        if let Some(uid) = update.precondition_uid.as_deref()
+            && uid != meta::text(old, "uid")
+        {
+            return Err(self.uid_precondition_failed(target, uid, meta::text(old, "uid")));
+        }
+        let Transform { mut object, warnings } = (update.transform)(Some(old))?;
+        let asked_version = self.check_version(target, &mut object, old)?;
+        self.mutate(ctx, target, Operation::Update, &mut object, Some(old), update.options)
+            .await?;
+        let user = ctx.user();
+        let write = target.write_context(Some(&user));
+        self.prepare_update(target, &mut object, old, &write);
+        self.check_update(ctx, target, &object, old, &write)?;
+        self.admit_validating(ctx, target, Operation::Update, &mut object, Some(old), update.options)
+            .await?;
+        for warning in warnings {
+            ctx.warn(warning);
+        }
+
+        let stored = self.stored(&object, resource);
+        if stored == existing.stored {
+            ctx.audit.no_op = true;
+            meta::set_text(&mut object, "resourceVersion", &existing.revision.to_string());
+            return Ok(Round::Done(Box::new(Written {
+                object,
+                created: false,
+                no_op: true,
+                removed: false,
+            })));
+        }
+        if self.deletion_is_complete(target, &object) {
+            return self.remove_by_update(ctx, target, object, existing, update.options).await;
+        }
+        if update.options.dry_run {
+            meta::set_text(&mut object, "resourceVersion", &existing.revision.to_string());
+            return Ok(Round::Done(Box::new(Written {
+                object,
+                created: false,
+                no_op: false,
+                removed: false,
+            })));
+        }
+        let key = self.key(target);
+        let written = self.storage.update(&key, stored, existing.revision, self.ttl(resource));
+        match store_stage(ctx, StorageOperation::Update, written).await {
+            Ok(revision) => {
+                meta::set_text(&mut object, "resourceVersion", &revision.to_string());
+                Ok(Round::Done(Box::new(Written {
+                    object,
+                    created: false,
+                    no_op: false,
+                    removed: false,
+                })))
+            }
+            Err(Error::Conflict { .. }) if asked_version && !existing.from_cache => {
+                Err(Status::modified(&resource.group_resource(), &target.name))
+            }
+            Err(Error::Conflict { .. }) => Ok(Round::Again),
+            Err(error) => Err(storage_status(&error, resource, &target.name, StorageOperation::Update)),
+        }
+    }
+
+    /// Compares the resourceVersion of the new object with the stored one. Answers whether the
+    /// client asked for one.
+    fn check_version(&self, target: &Target, object: &mut Value, old: &Value) -> Result<bool, Status> {
+        let resource = &target.resource;
+        let asked = meta::text(object, "resourceVersion").to_string();
+        let parsed: u64 = if asked.is_empty() {
+            0
+        } else {
+            let quoted = crate::api::field::go_quote(&asked);
+            asked
+                .parse()
+                .map_err(|_| Status::failure(500, "", format!("strconv.ParseUint: parsing {quoted}: invalid syntax")))?
+        };
+        let stored = meta::text(old, "resourceVersion");
+        if parsed == 0 {
+            if !resource.allow_unconditional_update {
+                let mut errors = FieldErrors::default();
+                let path = Path::ROOT.field("metadata").field("resourceVersion").to_string();
+                errors.invalid(&Path::ROOT.field(&path), &json!(0), "must be specified for an update");
+                let kind = GroupKind::new(resource.group.clone(), resource.plural.clone());
+                return Err(Status::invalid(&kind, &target.name, &errors));
+            }
+            meta::set_text(object, "resourceVersion", stored);
+            return Ok(false);
+        }
+        if asked != stored {
+            return Err(Status::modified(&resource.group_resource(), &target.name));
+        }
+        Ok(true)
+    }
+
+    /// Takes over what an update may not change and counts the generation.
+    fn prepare_update(&self, target: &Target, object: &mut Value, old: &Value, write: &WriteContext<'_>) {
+        let strategy = target.strategy();
+        let resource = &target.resource;
+        for member in ["creationTimestamp", "generation", "selfLink"] {
+            meta::set(object, member, meta::metadata(old).get(member).cloned());
+        }
+        for member in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+            if meta::metadata(object).get(member).is_none_or(Value::is_null) {
+                meta::set(object, member, meta::metadata(old).get(member).cloned());
+            }
+        }
+        if resource.has_status() {
+            match target.subresource.as_str() {
+                "status" => keep_all_but_status(object, old),
+                _ => keep_status(object, old),
+            }
+        }
+        strategy.prepare_for_update(object, old, write);
+        if resource.tracks_generation && target.subresource != "status" && strategy.spec_changed(object, old) {
+            meta::set(object, "generation", Some(json!(meta::generation(old) + 1)));
+        }
+    }
+
+    fn check_update(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        object: &Value,
+        old: &Value,
+        write: &WriteContext<'_>,
+    ) -> Result<(), Status> {
+        let began = ctx.stages.begin("validation");
+        let mut errors = FieldErrors::default();
+        let path = Path::ROOT.field("metadata");
+        let strategy = target.strategy();
+        meta_rules::validate_object_meta_update(&object["metadata"], &old["metadata"], &path, &mut errors);
+        strategy.validate(object, Some(old), write, &mut errors);
+        if !errors.is_empty() {
+            ctx.stages.end("validation", began, "invalid", errors.to_aggregate());
+            return Err(Status::invalid(&target.resource.group_kind(), &target.name, &errors));
+        }
+        ctx.stages.end("validation", began, "ok", "");
+        for warning in strategy.warnings(object, Some(old), write) {
+            ctx.warn(warning);
+        }
+        Ok(())
+    }
+
+    async fn remove_by_update(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        mut object: Value,
+        existing: &Existing,
+        options: &WriteOptions,
+    ) -> Result<Round, Status> {
+        if !options.dry_run {
+            let key = self.key(target);
+            let deleted = self.storage.delete(&key, existing.revision);
+            match store_stage(ctx, StorageOperation::Delete, deleted).await {
+                Ok(_) => {}
+                Err(Error::Conflict { .. }) => return Ok(Round::Again),
+                Err(error) => {
+                    let name = &target.name;
+                    return Err(storage_status(&error, &target.resource, name, StorageOperation::Delete));
+                }
+            }
+        }
+        meta::set_text(&mut object, "resourceVersion", &existing.revision.to_string());
+        Ok(Round::Done(Box::new(Written {
+            object,
+            created: false,
+            no_op: false,
+            removed: true,
+        })))
+    }
+
+    /// Whether nothing holds a deleted object any longer.
+    pub(super) fn deletion_is_complete(&self, target: &Target, object: &Value) -> bool {
+        meta::is_being_deleted(object)
+            && meta::deletion_grace_period(object).unwrap_or(0) == 0
+            && meta::finalizers(object).is_empty()
+            && !target.strategy().is_held(object)
+    }
+
+    fn uid_precondition_failed(&self, target: &Target, wanted: &str, found: &str) -> Status {
+        let key = self.key(target);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: \
+             Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+        );
+        Status::conflict(&target.resource.group_resource(), &target.name, &why)
+    }
+
+    async fn read_cached_existing(&self, target: &Target) -> Result<Option<Existing>, Status> {
+        let Some(cached) = self.cached(target).await? else {
+            return Ok(None);
+        };
+        let object = self.cached_tree(&cached, &target.resource)?;
+        // The cached bytes carry the resourceVersion; the stored form is what is compared.
+        let stored = self.stored(&object, &target.resource);
+        Ok(Some(Existing {
+            object,
+            stored,
+            revision: cached.revision,
+            from_cache: true,
+        }))
+    }
+
+    /// Reads the target from the store.
+    pub(super) async fn read_live_existing(&self, ctx: &mut RequestContext, target: &Target) -> Result<Option<Existing>, Status> {
+        let key = self.key(target);
+        let got = store_stage(ctx, StorageOperation::Get, self.storage.get(&key))
+            .await
+            .map_err(|e| storage_status(&e, &target.resource, &target.name, StorageOperation::Get))?;
+        let Some(kv) = got.kv else { return Ok(None) };
+        let object = self
+            .tree(&kv.value, kv.mod_revision, &target.resource)
+            .map_err(|error| super::read::corrupt(&target.resource, &key, &error))?;
+        let stored = self.stored(&object, &target.resource);
+        Ok(Some(Existing {
+            object,
+            stored,
+            revision: kv.mod_revision,
+            from_cache: false,
+        }))
+    }
+}
+
+/// A main-resource write keeps the stored status.
+fn keep_status(object: &mut Value, old: &Value) {
+    let Some(map) = object.as_object_mut() else { return };
+    match old.get("status") {
+        Some(status) => {
+            map.insert("status".into(), status.clone());
+        }
+        None => {
+            map.remove("status");
+        }
+    }
+}
+
+/// A status write keeps everything but status and metadata.
+fn keep_all_but_status(object: &mut Value, old: &Value) {
+    let (Some(map), Some(old)) = (object.as_object_mut(), old.as_object()) else {
+        return;
+    };
+    map.retain(|key, _| matches!(key.as_str(), "status" | "metadata" | "kind" | "apiVersion"));
+    for (key, value) in old {
+        if key != "status" && key != "metadata" {
+            map.insert(key.clone(), value.clone());
+        }
+    }
+}
