@@ -19,7 +19,7 @@ mod delete;
 pub mod errors;
 pub mod meta;
 mod objects;
-mod read;
+pub mod read;
 pub mod scale;
 mod stages;
 pub mod strategies;
@@ -37,11 +37,11 @@ use serde_json::Value;
 
 use crate::admission::AdmissionChain;
 use crate::api::resource::Resource;
-use crate::storage::cacher::{CachedObject, Cacher};
+use crate::storage::cacher::{CachedObject, Cacher, RevisionCheck};
 use crate::storage::{Revision, Storage};
 
 pub use delete::{Deleted, Deletion};
-pub use read::{Listing, ReadVersion};
+pub use read::{Listing, Page, ReadVersion, Selection, WatchOptions, list_status};
 pub use table::{ResourceTable, SharedTable};
 pub use target::Target;
 pub use update::{Transform, Update};
@@ -51,6 +51,7 @@ pub struct Registry {
     table: SharedTable,
     storage: Arc<dyn Storage>,
     root: String,
+    check: Arc<RevisionCheck>,
     caches: DashMap<String, Arc<Cacher>>,
     admission: OnceLock<AdmissionChain>,
 }
@@ -73,6 +74,7 @@ impl Registry {
     pub fn new(table: ResourceTable, storage: Arc<dyn Storage>, root: &str) -> Arc<Self> {
         Arc::new(Registry {
             table: SharedTable::new(table),
+            check: RevisionCheck::new(storage.clone()),
             storage,
             root: root.trim_end_matches('/').to_string(),
             caches: DashMap::new(),
@@ -164,7 +166,7 @@ impl Registry {
 
     /// The tree of a cached object in the version of `resource`.
     pub fn cached_tree(&self, cached: &CachedObject, resource: &Resource) -> Result<Value, crate::api::status::Status> {
-        self.tree(&cached.json, cached.revision, resource)
-            .map_err(|error| read::corrupt(resource, &cached.key, &error))
+        self.tree(cached.text(), cached.revision(), resource)
+            .map_err(|error| read::corrupt(resource, cached.key(), &error))
     }
 }

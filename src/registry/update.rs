@@ -305,7 +305,7 @@ impl Registry {
         Ok(Some(Existing {
             object,
             stored,
-            revision: cached.revision,
+            revision: cached.revision(),
             from_cache: true,
         }))
     }

@@ -1,0 +1,275 @@
+//! Reading and decoding request bodies.
+//!
+//! Limits, media types and error texts of contract/handler_chain.md §2 and §8 (golden 10-crud,
+//! 19-negotiation).
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::api::names::GroupVersion;
+use crate::api::options::FieldValidation;
+use crate::api::resource::Resource;
+use crate::api::schema::{self, DecodeError, Format};
+use crate::api::status::Status;
+use crate::registry::{ResourceTable, Target, meta};
+use crate::request::negotiate::Encoding;
+use crate::request::{ApiRequest, AuditLevel, RequestContext};
+
+/// Largest request body, in bytes.
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// What a body is decoded as.
+pub struct Expected<'a> {
+    /// Group, version and kind when the body names none; the kind the endpoint takes.
+    pub group: &'a str,
+    /// Version.
+    pub version: &'a str,
+    /// Kind.
+    pub kind: &'a str,
+    /// Custom resources have no protobuf form and their own texts.
+    pub custom: bool,
+}
+
+impl<'a> Expected<'a> {
+    /// What the main resource of a row takes.
+    pub fn of(resource: &'a Resource) -> Self {
+        Expected {
+            group: &resource.group,
+            version: &resource.version,
+            kind: &resource.kind,
+            custom: resource.custom,
+        }
+    }
+
+    fn api_version(&self) -> String {
+        GroupVersion::new(self.group.to_string(), self.version.to_string()).to_string()
+    }
+}
+
+/// Reads the whole body, up to the limit.
+pub async fn read(request: &mut ApiRequest) -> Result<Bytes, Status> {
+    let too_large = || Status::too_large(format!("limit is {BODY_BYTES_MAX}"));
+    let declared = request.ctx.header("content-length").and_then(|l| l.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    let body = std::mem::take(&mut request.body);
+    let began = request.ctx.stages.begin("read-body");
+    let limited = http_body_util::Limited::new(body, BODY_BYTES_MAX);
+    match http_body_util::BodyExt::collect(limited).await {
+        Ok(collected) => {
+            request.ctx.stages.end("read-body", began, "ok", "");
+            Ok(collected.to_bytes())
+        }
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            request.ctx.stages.end("read-body", began, "error", "too large");
+            Err(too_large())
+        }
+        Err(error) => {
+            request.ctx.stages.end("read-body", began, "error", error.to_string());
+            Err(Status::bad_request("the request body could not be read"))
+        }
+    }
+}
+
+/// The media type of the body, from `Content-Type`; missing means JSON.
+pub fn content_encoding(ctx: &RequestContext, custom: bool) -> Result<Encoding, Status> {
+    let header = ctx.header("content-type").unwrap_or("");
+    let mut parts = header.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or("").to_ascii_lowercase();
+    let well_formed = parts.all(|p| p.is_empty() || p.contains('='));
+    let encoding = match media_type.as_str() {
+        "" | "application/json" => Some(Encoding::Json),
+        "application/yaml" => Some(Encoding::Yaml),
+        "application/vnd.kubernetes.protobuf" if !custom => Some(Encoding::Protobuf),
+        _ => None,
+    };
+    encoding.filter(|_| well_formed).ok_or_else(|| {
+        let protobuf = if custom { "" } else { ", application/vnd.kubernetes.protobuf" };
+        Status::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml{protobuf}"
+        ))
+    })
+}
+
+/// Decodes an object of the target's row: strictness as asked, normalised, defaulted.
+pub fn object(
+    ctx: &mut RequestContext,
+    table: &ResourceTable,
+    target: &Target,
+    bytes: &Bytes,
+    validation: FieldValidation,
+) -> Result<Value, Status> {
+    let expected = Expected::of(&target.resource);
+    let began = ctx.stages.begin("decode");
+    let outcome = foreign(ctx, table, &expected, bytes, validation);
+    let mut value = match outcome {
+        Ok(value) => value,
+        Err(status) => {
+            ctx.stages.end("decode", began, "error", status.message.clone());
+            return Err(status);
+        }
+    };
+    note_request(ctx, &value);
+    target.strategy().default(&mut value);
+    ctx.stages.end("decode", began, "ok", "");
+    Ok(value)
+}
+
+/// Decodes an object that the endpoint takes (Scale, Eviction, DeleteOptions, …), without defaults.
+pub fn foreign(
+    ctx: &mut RequestContext,
+    table: &ResourceTable,
+    expected: &Expected<'_>,
+    bytes: &Bytes,
+    validation: FieldValidation,
+) -> Result<Value, Status> {
+    let encoding = content_encoding(ctx, expected.custom)?;
+    let (mut value, problems) = decode(table, expected, bytes, encoding)?;
+    apply_validation(ctx, expected, problems, validation)?;
+    if let Some(map) = value.as_object_mut() {
+        map.insert("kind".into(), Value::String(expected.kind.to_string()));
+        map.insert("apiVersion".into(), Value::String(expected.api_version()));
+    }
+    Ok(value)
+}
+
+/// What unknown and duplicate fields come to.
+fn apply_validation(
+    ctx: &mut RequestContext,
+    expected: &Expected<'_>,
+    problems: Vec<String>,
+    validation: FieldValidation,
+) -> Result<(), Status> {
+    match validation {
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn => problems.into_iter().for_each(|p| ctx.warn(p)),
+        FieldValidation::Strict if !problems.is_empty() => {
+            let list = problems.join(", ");
+            return Err(cannot_be_handled(expected, expected.kind, expected.version, &format!("strict decoding error: {list}")));
+        }
+        FieldValidation::Strict => {}
+    }
+    Ok(())
+}
+
+fn decode(
+    table: &ResourceTable,
+    expected: &Expected<'_>,
+    bytes: &Bytes,
+    encoding: Encoding,
+) -> Result<(Value, Vec<String>), Status> {
+    let format = match encoding {
+        Encoding::Json => Format::Json,
+        Encoding::Yaml => Format::Yaml,
+        Encoding::Protobuf => return decode_protobuf(expected, bytes),
+    };
+    let unrecognized = |error: &str| unrecognized(expected, bytes, error);
+    let (api_version, kind) = schema::type_meta(bytes, format).map_err(|e| unrecognized(&e.to_string()))?;
+    let api_version = if api_version.is_empty() { expected.api_version() } else { api_version };
+    let kind = if kind.is_empty() { expected.kind.to_string() } else { kind };
+    let group_version = GroupVersion::parse(&api_version)
+        .ok_or_else(|| unrecognized(&format!("unexpected GroupVersion string: {api_version}")))?;
+    if kind != expected.kind || group_version.group != expected.group || group_version.version != expected.version {
+        return Err(wrong_type(table, expected, &group_version, &kind));
+    }
+    let gvk = crate::api::names::GroupVersionKind::new(
+        expected.group.to_string(),
+        expected.version.to_string(),
+        expected.kind.to_string(),
+    );
+    let schema = if expected.custom { None } else { schema::builtin(&gvk) };
+    let decoded = schema::decode(bytes, format, schema).map_err(|error| match error {
+        DecodeError::Syntax(text) => unrecognized(&text),
+        DecodeError::Type(text) => cannot_be_handled(expected, expected.kind, expected.version, &text),
+    })?;
+    let mut value = decoded.value;
+    if let Some(schema) = schema {
+        schema::normalise(&mut value, schema);
+    }
+    Ok((value, decoded.unknown_fields))
+}
+
+fn decode_protobuf(expected: &Expected<'_>, bytes: &Bytes) -> Result<(Value, Vec<String>), Status> {
+    match crate::api::protobuf::decode(bytes, expected.group, expected.version, expected.kind) {
+        Ok(value) => Ok((value, Vec::new())),
+        Err(crate::api::protobuf::Error::Unrecognized(text)) => Err(unrecognized(expected, bytes, &text)),
+        Err(crate::api::protobuf::Error::Type(text)) => {
+            Err(cannot_be_handled(expected, expected.kind, expected.version, &text))
+        }
+    }
+}
+
+/// 400: what came is not an object at all.
+fn unrecognized(expected: &Expected<'_>, bytes: &[u8], error: &str) -> Status {
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {error} ({})",
+        expected.kind,
+        summary(bytes)
+    ))
+}
+
+/// 400: an object, but not one that this endpoint can take.
+fn cannot_be_handled(expected: &Expected<'_>, kind: &str, version: &str, error: &str) -> Status {
+    Status::bad_request(format!(
+        "{kind} in version \"{version}\" cannot be handled as a {}: {error}",
+        expected.kind
+    ))
+}
+
+/// The start of a body for an error text: as text when it looks like JSON, else in hex.
+fn summary(bytes: &[u8]) -> String {
+    const BYTES_MAX: usize = 30;
+    let cut = &bytes[..bytes.len().min(BYTES_MAX)];
+    let more = if bytes.len() > BYTES_MAX { " ..." } else { "" };
+    match bytes.first() {
+        None => "<empty>".into(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(cut)),
+        Some(_) => {
+            let hex: String = cut.iter().map(|b| format!("{b:02x}")).collect();
+            format!("{hex}{more}")
+        }
+    }
+}
+
+fn wrong_type(table: &ResourceTable, expected: &Expected<'_>, found: &GroupVersion, kind: &str) -> Status {
+    let known = table.by_gvk(&found.group, &found.version, kind).is_some_and(|row| !row.custom);
+    let error = if expected.custom {
+        let wanted = expected.api_version();
+        return Status::bad_request(format!(
+            "the API version in the data ({found}) does not match the expected API version ({wanted})"
+        ));
+    } else if known && found.group == expected.group && kind == expected.kind {
+        let wanted = expected.api_version();
+        return Status::bad_request(format!(
+            "the API version in the data ({found}) does not match the expected API version ({wanted})"
+        ));
+    } else if known {
+        let package = expected.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+        format!(
+            "converting ({}.{kind}) to ({package}.{}): unknown conversion",
+            found.version, expected.kind
+        )
+    } else {
+        format!("no kind \"{kind}\" is registered for version \"{found}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"")
+    };
+    cannot_be_handled(expected, kind, &found.version, &error)
+}
+
+/// Notes the decoded object for the audit event.
+pub fn note_request(ctx: &mut RequestContext, value: &Value) {
+    if ctx.audit.level == AuditLevel::None {
+        return;
+    }
+    let text = |member: &str| {
+        let text = meta::text(value, member);
+        (!text.is_empty()).then(|| text.to_string())
+    };
+    ctx.audit.object_name = text("name");
+    ctx.audit.object_namespace = text("namespace");
+    ctx.audit.object_uid = text("uid");
+    ctx.audit.object_resource_version = text("resourceVersion");
+    if ctx.audit.level >= AuditLevel::Request {
+        ctx.audit.request_object = serde_json::to_vec(value).ok().map(Bytes::from);
+    }
+}

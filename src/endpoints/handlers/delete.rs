@@ -1,0 +1,61 @@
+//! DELETE of one object.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::api::options::{DeleteOptions, FieldValidation};
+use crate::api::status::Status;
+use crate::endpoints::handlers::body::{self, Expected};
+use crate::endpoints::{Endpoints, render};
+use crate::registry::{Deleted, Target};
+use crate::request::{ApiRequest, ApiResponse, AuditLevel};
+
+/// Deletes an object.
+pub async fn delete(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+    let negotiated = render::negotiate(&request.ctx, target)?;
+    let options = options(endpoints, request, target).await?;
+    let ctx = &mut request.ctx;
+    ctx.audit.dry_run = options.dry_run;
+    warn_orphans(ctx, target, &options);
+    let deletion = endpoints.registry.delete(ctx, target, &options).await?;
+    // 202 only where the client used the deprecated option and the object stays for now.
+    let lingers = !deletion.removed && options.orphan_dependents == Some(false);
+    let code = if lingers { StatusCode::ACCEPTED } else { StatusCode::OK };
+    match endpoints.registry.deletion_answer(target, deletion) {
+        Deleted::Object(object) => render::object(ctx, target, negotiated, code, &object),
+        Deleted::Status(status) => render::success(ctx, negotiated, &status),
+    }
+}
+
+/// DeleteOptions: a body counts alone, else the query.
+pub async fn options(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<DeleteOptions, Status> {
+    let bytes = body::read(request).await?;
+    let ctx = &mut request.ctx;
+    if bytes.is_empty() {
+        return DeleteOptions::from_query(ctx.uri.query().unwrap_or(""));
+    }
+    let value = decode(endpoints, ctx, target, &bytes)?;
+    if ctx.audit.level >= AuditLevel::Request {
+        ctx.audit.request_object = serde_json::to_vec(&value).ok().map(Bytes::from);
+    }
+    DeleteOptions::from_json(value)
+}
+
+fn decode(
+    endpoints: &Endpoints,
+    ctx: &mut crate::request::RequestContext,
+    target: &Target,
+    bytes: &Bytes,
+) -> Result<serde_json::Value, Status> {
+    let table = endpoints.registry.table().load();
+    body::delete_options(ctx, &table, &Expected::of(&target.resource), bytes, FieldValidation::Ignore)
+}
+
+/// Jobs are special for their history: orphaning is still their default over REST.
+fn warn_orphans(ctx: &mut crate::request::RequestContext, target: &Target, options: &DeleteOptions) {
+    let rules = target.strategy().deletion();
+    let chosen = options.propagation_policy.is_some() || options.orphan_dependents.is_some();
+    if let Some(text) = rules.orphan_warning.filter(|_| !chosen) {
+        ctx.warn(text);
+    }
+}

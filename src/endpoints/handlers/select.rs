@@ -1,0 +1,150 @@
+//! Selectors, resource versions and continue tokens of list requests (contract/verbs.md §8-11).
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::api::options::{ListOptions, ResourceVersionMatch};
+use crate::api::resource::Resource;
+use crate::api::selector::{FieldSelector, LabelSelector};
+use crate::api::status::Status;
+use crate::registry::read::{invalid_version, parse_revision};
+use crate::registry::{Page, ReadVersion, Selection, Target};
+use crate::storage::Revision;
+
+/// Parses and checks the selectors.
+pub fn selection(target: &Target, options: &ListOptions) -> Result<Selection, Status> {
+    let labels = LabelSelector::parse(&options.label_selector).map_err(Status::bad_request)?;
+    let mut fields = FieldSelector::parse(&options.field_selector).map_err(Status::bad_request)?;
+    for term in &mut fields.terms {
+        term.field = known_field(&target.resource, &term.field)?.into_owned();
+    }
+    Ok(Selection { labels, fields })
+}
+
+/// The canonical name of a selectable field, or upstream's refusal.
+fn known_field<'a>(resource: &Resource, field: &'a str) -> Result<Cow<'a, str>, Status> {
+    let own = &resource.selectable_fields;
+    if field == "metadata.name" || (field == "metadata.namespace" && (resource.namespaced || own.is_empty())) {
+        return Ok(Cow::Borrowed(field));
+    }
+    if own.iter().any(|f| f.label == field) {
+        return Ok(Cow::Borrowed(field));
+    }
+    Err(Status::bad_request(match (own.is_empty(), resource.group.as_ref()) {
+        (true, _) => format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+        (false, "batch") => format!("field label \"{field}\" not supported for {}", resource.kind),
+        (false, _) if resource.custom => format!("field label not supported: {field}"),
+        (false, _) => format!("field label not supported: {field}"),
+    }))
+}
+
+/// What a continue token carries.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    #[serde(default)]
+    v: String,
+    #[serde(default)]
+    rv: i64,
+    #[serde(default)]
+    start: String,
+}
+
+const TOKEN_VERSION: &str = "meta.k8s.io/v1";
+
+/// The token that continues behind `last` at `revision`; -1 continues at the newest revision.
+pub fn continue_token(last: &str, revision: i64) -> String {
+    let token = Token {
+        v: TOKEN_VERSION.into(),
+        rv: revision,
+        start: format!("{last}\0"),
+    };
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+}
+
+/// A parsed continue token.
+pub struct Continue {
+    /// First key, relative to the namespace or resource prefix.
+    pub start: String,
+    /// Revision to read at; `None` for the newest.
+    pub revision: Option<Revision>,
+}
+
+/// Parses a continue token.
+pub fn parse_continue(text: &str) -> Result<Continue, Status> {
+    let bad = |why: String| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let bytes = URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| bad("illegal base64 data".to_string()))?;
+    let token: Token = serde_json::from_slice(&bytes).map_err(|_| bad(not_json(&bytes)))?;
+    if token.v != TOKEN_VERSION {
+        return Err(bad(format!(
+            "server does not recognize this encoded version {}",
+            token.v
+        )));
+    }
+    if token.rv == 0 {
+        return Err(bad(format!("incorrect encoded start resourceVersion (version {TOKEN_VERSION})")));
+    }
+    if token.start.is_empty() {
+        return Err(bad(format!("encoded start key empty (version {TOKEN_VERSION})")));
+    }
+    let cleaned = token.start.trim_start_matches('/');
+    let climbs = cleaned.split('/').any(|part| part == ".." || part == ".");
+    if climbs {
+        return Err(bad(token.start));
+    }
+    Ok(Continue {
+        start: token.start,
+        revision: Revision::try_from(token.rv).ok(),
+    })
+}
+
+/// Go's words for bytes that do not begin like JSON.
+fn not_json(bytes: &[u8]) -> String {
+    match bytes.iter().find(|b| !b.is_ascii_whitespace()) {
+        Some(byte) => format!("invalid character {} looking for beginning of value", go_byte(*byte)),
+        None => "unexpected end of JSON input".into(),
+    }
+}
+
+fn go_byte(byte: u8) -> String {
+    format!("'{}'", char::from(byte))
+}
+
+/// Where a list reads and which page of it.
+pub fn list_version(options: &ListOptions) -> Result<(ReadVersion, Page), Status> {
+    let limit = usize::try_from(options.limit).unwrap_or(0);
+    if !options.continue_token.is_empty() {
+        if !matches!(options.resource_version.as_str(), "" | "0") {
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let token = parse_continue(&options.continue_token)?;
+        let version = token.revision.map_or(ReadVersion::Latest, ReadVersion::Exact);
+        let page = Page {
+            start: Some(token.start),
+            limit,
+        };
+        return Ok((version, page));
+    }
+    let page = Page { start: None, limit };
+    if options.resource_version.is_empty() {
+        return Ok((ReadVersion::Latest, page));
+    }
+    let text = &options.resource_version;
+    let revision = parse_revision(text)
+        .ok_or_else(|| Status::bad_request(format!("invalid resource version: {}", invalid_version(text))))?;
+    let version = match (revision, options.resource_version_match) {
+        // From the cache the limit is not observed.
+        (0, _) => return Ok((ReadVersion::Any, Page::all())),
+        (n, Some(ResourceVersionMatch::Exact)) => ReadVersion::Exact(n),
+        (n, Some(ResourceVersionMatch::NotOlderThan)) => ReadVersion::AtLeast(n),
+        (n, None) if limit > 0 => ReadVersion::Exact(n),
+        (n, None) => ReadVersion::AtLeast(n),
+    };
+    Ok((version, page))
+}

@@ -1,0 +1,240 @@
+//! WATCH: frames as the cache shares them, bookmarks, and errors inside the stream.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use rand::Rng as _;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::options::ListOptions;
+use crate::api::status::Status;
+use crate::endpoints::handlers::get::needs_conversion;
+use crate::endpoints::handlers::select;
+use crate::endpoints::{Endpoints, render};
+use crate::registry::read::{invalid_version, parse_revision};
+use crate::registry::{Registry, Target, WatchOptions, list_status, printers};
+use crate::request::negotiate::{self, Encoding, Negotiated, TransformKind};
+use crate::request::{ApiRequest, ApiResponse, Body};
+use crate::storage::Error;
+use crate::storage::cacher::{EventType, Freshness, Watch, WatchEvent, WatchStart};
+
+/// Answers a watch.
+pub async fn watch(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+    let ctx = &mut request.ctx;
+    let negotiated = negotiate_stream(ctx, target)?;
+    let options = ListOptions::from_query(ctx.uri.query().unwrap_or(""), true)?;
+    let selection = select::selection(target, &options)?;
+    let start = watch_start(&options)?;
+    let timeout = watch_timeout(endpoints, &options, ctx.query_value("timeout").as_deref());
+    let watch_options = WatchOptions {
+        initial_events_end: options.send_initial_events == Some(true) && options.allow_watch_bookmarks,
+        bookmarks: options.allow_watch_bookmarks,
+        deadline: Some(tokio::time::Instant::now() + timeout),
+    };
+    let began = ctx.stages.begin("cache/watch");
+    let started = endpoints.registry.watch(target, start, selection, watch_options).await;
+    ctx.stages
+        .end("cache/watch", began, if started.is_ok() { "ok" } else { "error" }, "");
+    let include = render::include_object(ctx)?;
+    let framer = Framer {
+        registry: endpoints.registry.clone(),
+        target: target.clone(),
+        negotiated,
+        include,
+        first_row: true,
+        convert: needs_conversion(target),
+    };
+    let stream = match started {
+        Ok(watch) => frames(watch, framer, endpoints.shutdown.clone()),
+        Err(Error::Compacted { compact_revision }) => one_frame(expired(&options, compact_revision)),
+        Err(error) => return Err(list_status(&error, &target.resource)),
+    };
+    let mut response = ApiResponse::new(StatusCode::OK, "application/json", Bytes::new());
+    if negotiated.encoding == Encoding::Protobuf {
+        let value = HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
+        response.headers.insert("content-type", value);
+    }
+    response.body = Body::Stream(stream);
+    Ok(response)
+}
+
+/// Streams are JSON or protobuf; YAML cannot be streamed.
+fn negotiate_stream(ctx: &crate::request::RequestContext, target: &Target) -> Result<Negotiated, Status> {
+    let negotiated = negotiate::negotiate(ctx, render::encodings(target), true)?;
+    if negotiated.encoding == Encoding::Yaml {
+        let mut list = vec!["application/json;stream=watch"];
+        if !target.resource.custom {
+            list.push("application/vnd.kubernetes.protobuf;stream=watch");
+        }
+        return Err(Status::not_acceptable(format!(
+            "only the following media types are accepted: {}",
+            list.join(", ")
+        )));
+    }
+    Ok(negotiated)
+}
+
+/// Where the watch starts (contract/verbs.md §8).
+fn watch_start(options: &ListOptions) -> Result<WatchStart, Status> {
+    let text = options.resource_version.as_str();
+    let revision = if text.is_empty() {
+        None
+    } else {
+        let parsed = parse_revision(text);
+        Some(parsed.ok_or_else(|| Status::failure(500, "", invalid_version(text)))?)
+    };
+    Ok(match (options.send_initial_events, revision) {
+        (Some(true), None) => WatchStart::State(Freshness::Latest),
+        (Some(true), Some(0)) => WatchStart::State(Freshness::Any),
+        (Some(true), Some(n)) => WatchStart::State(Freshness::AtLeast(n)),
+        (Some(false), None | Some(0)) => WatchStart::Now,
+        (None, None) => WatchStart::State(Freshness::Latest),
+        (None, Some(0)) => WatchStart::State(Freshness::Any),
+        (_, Some(n)) => WatchStart::After(n),
+    })
+}
+
+/// `timeoutSeconds`, else a random time in [min, 2·min) so that watches do not end together.
+fn watch_timeout(endpoints: &Endpoints, options: &ListOptions, timeout: Option<&str>) -> Duration {
+    if let Some(seconds) = options.timeout_seconds.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0) {
+        return Duration::from_secs(seconds);
+    }
+    let parsed = timeout.and_then(crate::api::duration::parse);
+    if let Some(timeout) = parsed.filter(|t| !t.is_zero()) {
+        return timeout;
+    }
+    let least = endpoints.min_request_timeout;
+    least.mul_f64(rand::rng().random_range(1.0..2.0))
+}
+
+/// The error of a start that has left the window.
+fn expired(options: &ListOptions, oldest: u64) -> Status {
+    let asked = &options.resource_version;
+    Status::expired(format!("too old resource version: {asked} ({oldest})"))
+}
+
+fn error_frame(status: &Status) -> Bytes {
+    let mut frame = serde_json::to_vec(&json!({"type": "ERROR", "object": status.to_json()})).unwrap_or_default();
+    frame.push(b'\n');
+    Bytes::from(frame)
+}
+
+fn one_frame(status: Status) -> crate::request::ByteStream {
+    Box::pin(futures::stream::once(async move { Ok(error_frame(&status)) }))
+}
+
+/// Makes the bytes of each event.
+struct Framer {
+    registry: std::sync::Arc<Registry>,
+    target: Target,
+    negotiated: Negotiated,
+    include: printers::IncludeObject,
+    first_row: bool,
+    convert: bool,
+}
+
+/// Frames gathered into one chunk, so that a burst costs one write.
+const FRAMES_PER_CHUNK: usize = 64;
+
+fn frames(watch: Watch, framer: Framer, shutdown: CancellationToken) -> crate::request::ByteStream {
+    let state = (watch, framer, shutdown);
+    Box::pin(futures::stream::unfold(state, |(mut watch, mut framer, shutdown)| async move {
+        let event = tokio::select! {
+            event = watch.recv() => event?,
+            () = shutdown.cancelled() => return None,
+        };
+        let first = framer.frame(event);
+        let mut more = Vec::new();
+        while more.len() < FRAMES_PER_CHUNK {
+            let Some(event) = watch.try_recv() else { break };
+            more.push(framer.frame(event));
+        }
+        let chunk = if more.is_empty() {
+            first
+        } else {
+            more.insert(0, first);
+            Bytes::from(more.concat())
+        };
+        Some((Ok(chunk), (watch, framer, shutdown)))
+    }))
+}
+
+impl Framer {
+    fn frame(&mut self, event: WatchEvent) -> Bytes {
+        match event {
+            WatchEvent::Bookmark {
+                revision,
+                initial_events_end,
+            } => self.bookmark(revision, initial_events_end),
+            WatchEvent::Failed(error) => error_frame(&failed(&error, &self.target)),
+            WatchEvent::Added(frame) | WatchEvent::Modified(frame) | WatchEvent::Deleted(frame) => {
+                let plain = self.negotiated.transform.is_none() && self.negotiated.encoding == Encoding::Json;
+                if plain && !self.convert {
+                    return frame.bytes().clone();
+                }
+                match self.registry.cached_tree(frame.object(), &self.target.resource) {
+                    Ok(object) => self.tree_frame(frame.event(), &object),
+                    Err(status) => error_frame(&status),
+                }
+            }
+        }
+    }
+
+    fn bookmark(&mut self, revision: u64, initial_events_end: bool) -> Bytes {
+        let row = &self.target.resource;
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if initial_events_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = json!({
+            "kind": row.kind,
+            "apiVersion": row.group_version().to_string(),
+            "metadata": metadata,
+        });
+        self.encode("BOOKMARK", &object)
+    }
+
+    fn tree_frame(&mut self, event: EventType, object: &Value) -> Bytes {
+        let transformed = self.transform(object);
+        self.encode(event.as_str(), transformed.as_ref().unwrap_or(object))
+    }
+
+    fn transform(&mut self, object: &Value) -> Option<Value> {
+        let transform = self.negotiated.transform?;
+        if transform.kind != TransformKind::Table {
+            return Some(printers::partial_metadata(object, transform.api_version));
+        }
+        let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+        let row = &self.target.resource;
+        let items = std::slice::from_ref(object);
+        let mut table = printers::table(row, items, metadata, self.include, transform.api_version);
+        if !std::mem::take(&mut self.first_row) {
+            table["columnDefinitions"] = Value::Null;
+        }
+        Some(table)
+    }
+
+    fn encode(&self, event: &str, object: &Value) -> Bytes {
+        if self.negotiated.encoding == Encoding::Protobuf {
+            return crate::api::protobuf::watch_frame(event, object).unwrap_or_default();
+        }
+        let mut frame = Vec::with_capacity(1024);
+        frame.extend_from_slice(b"{\"type\":\"");
+        frame.extend_from_slice(event.as_bytes());
+        frame.extend_from_slice(b"\",\"object\":");
+        if serde_json::to_writer(&mut frame, object).is_err() {
+            return Bytes::new();
+        }
+        frame.extend_from_slice(b"}\n");
+        Bytes::from(frame)
+    }
+}
+
+fn failed(error: &Error, target: &Target) -> Status {
+    match error {
+        Error::Compacted { .. } => Status::expired("The resourceVersion for the provided watch is too old."),
+        other => list_status(other, &target.resource),
+    }
+}
