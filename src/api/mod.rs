@@ -6,15 +6,14 @@
 //! - No kind has Rust code here; kinds are rows ([`resource::Resource`]) and schemas.
 
 pub mod bytes;
+pub mod duration;
 pub mod field;
-pub mod json;
 pub mod names;
 pub mod objects;
 pub mod options;
-pub mod quantity;
+pub mod patch;
+pub mod protobuf;
 pub mod resource;
-pub mod schema;
 pub mod selector;
 pub mod status;
-pub mod time;
 pub mod yaml;

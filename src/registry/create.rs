@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::admission::{Admission, Operation};
+use crate::admission::{Admission, AdmissionChain, Operation};
 use crate::api::field::{FieldErrors, Path};
 use crate::api::options::WriteOptions;
 use crate::api::status::Status;
@@ -10,7 +10,7 @@ use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::stages::store_stage;
 use crate::registry::strategies::common::meta as meta_rules;
 use crate::registry::{Registry, Target, Written, meta};
-use crate::request::RequestContext;
+use crate::request::{RequestContext, UserInfo};
 use crate::storage::Error;
 
 /// Attempts to find a free generated name.
@@ -23,8 +23,30 @@ impl Registry {
         &self,
         ctx: &mut RequestContext,
         target: &Target,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        self.create_with(ctx, target, object, options, self.admission.get()).await
+    }
+
+    /// As [`Registry::create`], past admission: for what the server itself creates.
+    pub async fn create_unadmitted(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        self.create_with(ctx, target, object, options, None).await
+    }
+
+    pub(super) async fn create_with(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
         mut object: Value,
         options: &WriteOptions,
+        chain: Option<&AdmissionChain>,
     ) -> Result<Written, Status> {
         match_namespace(&mut object, target)?;
         refuse_resource_version(&object)?;
@@ -37,7 +59,7 @@ impl Registry {
                 let name = meta::generate_name(meta::text(&candidate, "generateName"));
                 meta::set_text(&mut candidate, "name", &name);
             }
-            match self.create_once(ctx, target, candidate, options).await {
+            match self.create_once(ctx, target, candidate, options, chain).await {
                 Err(status) if generated && status.reason == "AlreadyExists" => {
                     if attempt == attempts {
                         return Err(names_exhausted(status));
@@ -55,13 +77,21 @@ impl Registry {
         target: &Target,
         mut object: Value,
         options: &WriteOptions,
+        chain: Option<&AdmissionChain>,
     ) -> Result<Written, Status> {
         let resource = target.resource.clone();
         let strategy = target.strategy();
         let name = meta::name(&object).to_string();
         let named = target.with_name(meta::namespace(&object), &name);
 
-        self.mutate(ctx, &named, Operation::Create, &mut object, None, options).await?;
+        let admit = Admit {
+            chain,
+            target: &named,
+            operation: Operation::Create,
+            old: None,
+            options,
+        };
+        admit.mutate(ctx, &mut object).await?;
 
         let user = ctx.user();
         let write = named.write_context(Some(&user));
@@ -73,8 +103,7 @@ impl Registry {
             meta::set(&mut object, "generation", Some(json!(1)));
         }
         self.check_new(ctx, &named, &object, &write)?;
-        self.admit_validating(ctx, &named, Operation::Create, &mut object, None, options)
-            .await?;
+        admit.validate(ctx, &mut object).await?;
 
         let stored = self.stored(&object, &resource);
         if options.dry_run {
@@ -152,39 +181,53 @@ impl Registry {
         }
         status
     }
+}
 
-    /// Runs mutating admission.
-    pub(super) async fn mutate(
-        &self,
-        ctx: &mut RequestContext,
-        target: &Target,
-        operation: Operation,
-        object: &mut Value,
-        old: Option<&Value>,
-        options: &WriteOptions,
-    ) -> Result<(), Status> {
-        let Some(chain) = self.admission.get() else { return Ok(()) };
-        let user = ctx.user();
-        let options_json = options.to_json(options_kind(operation));
-        let mut admission = admission(target, operation, object, old, &options_json, options.dry_run, &user, ctx);
-        chain.admit(&mut admission).await
+/// Admission of one create or update.
+pub(super) struct Admit<'a> {
+    /// `None` past admission.
+    pub(super) chain: Option<&'a AdmissionChain>,
+    pub(super) target: &'a Target,
+    pub(super) operation: Operation,
+    pub(super) old: Option<&'a Value>,
+    pub(super) options: &'a WriteOptions,
+}
+
+impl Admit<'_> {
+    /// The mutating pass.
+    pub(super) async fn mutate(&self, ctx: &mut RequestContext, object: &mut Value) -> Result<(), Status> {
+        let Some(chain) = self.chain else { return Ok(()) };
+        let (user, options) = (ctx.user(), self.options.to_json(options_kind(self.operation)));
+        chain.admit(&mut self.admission(ctx, object, &user, &options)).await
     }
 
-    /// Runs validating admission.
-    pub(super) async fn admit_validating(
-        &self,
-        ctx: &mut RequestContext,
-        target: &Target,
-        operation: Operation,
-        object: &mut Value,
-        old: Option<&Value>,
-        options: &WriteOptions,
-    ) -> Result<(), Status> {
-        let Some(chain) = self.admission.get() else { return Ok(()) };
-        let user = ctx.user();
-        let options_json = options.to_json(options_kind(operation));
-        let mut admission = admission(target, operation, object, old, &options_json, options.dry_run, &user, ctx);
-        chain.validate(&mut admission).await
+    /// The validating pass.
+    pub(super) async fn validate(&self, ctx: &mut RequestContext, object: &mut Value) -> Result<(), Status> {
+        let Some(chain) = self.chain else { return Ok(()) };
+        let (user, options) = (ctx.user(), self.options.to_json(options_kind(self.operation)));
+        chain.validate(&mut self.admission(ctx, object, &user, &options)).await
+    }
+
+    fn admission<'a>(
+        &'a self,
+        ctx: &'a mut RequestContext,
+        object: &'a mut Value,
+        user: &'a UserInfo,
+        options: &'a Value,
+    ) -> Admission<'a> {
+        Admission {
+            operation: self.operation,
+            resource: &self.target.resource,
+            subresource: &self.target.subresource,
+            namespace: &self.target.namespace,
+            name: &self.target.name,
+            object,
+            old_object: self.old,
+            options,
+            dry_run: self.options.dry_run,
+            user,
+            ctx,
+        }
     }
 }
 
@@ -193,32 +236,6 @@ fn options_kind(operation: Operation) -> &'static str {
         Operation::Create => "CreateOptions",
         Operation::Delete => "DeleteOptions",
         Operation::Update | Operation::Connect => "UpdateOptions",
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "the members of one admission, gathered in one place")]
-pub(super) fn admission<'a>(
-    target: &'a Target,
-    operation: Operation,
-    object: &'a mut Value,
-    old_object: Option<&'a Value>,
-    options: &'a Value,
-    dry_run: bool,
-    user: &'a crate::request::UserInfo,
-    ctx: &'a mut RequestContext,
-) -> Admission<'a> {
-    Admission {
-        operation,
-        resource: &target.resource,
-        subresource: &target.subresource,
-        namespace: &target.namespace,
-        name: &target.name,
-        object,
-        old_object,
-        options,
-        dry_run,
-        user,
-        ctx,
     }
 }
 

@@ -5,10 +5,9 @@
 
 use serde_json::{Value, json};
 
-use crate::admission::Operation;
+use crate::admission::{Admission, AdmissionChain, Operation};
 use crate::api::options::DeleteOptions;
 use crate::api::status::{Details, Status};
-use crate::registry::create::admission;
 use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::stages::store_stage;
 use crate::registry::update::Existing;
@@ -40,7 +39,14 @@ pub enum Deleted {
 impl Registry {
     /// Deletes the target.
     pub async fn delete(&self, ctx: &mut RequestContext, target: &Target, options: &DeleteOptions) -> Result<Deletion, Status> {
-        self.admit_delete(ctx, target, options).await?;
+        if let Some(chain) = self.admission.get() {
+            self.admit_delete(chain, ctx, target, options).await?;
+        }
+        self.delete_unadmitted(ctx, target, options).await
+    }
+
+    /// As [`Registry::delete`], past admission: for what the server itself deletes.
+    pub async fn delete_unadmitted(&self, ctx: &mut RequestContext, target: &Target, options: &DeleteOptions) -> Result<Deletion, Status> {
         let not_found = || Status::not_found(&target.resource.group_resource(), &target.name);
         loop {
             let existing = self.read_live_existing(ctx, target).await?.ok_or_else(not_found)?;
@@ -159,22 +165,29 @@ impl Registry {
         Ok(Some(Deletion { object, removed: false }))
     }
 
-    async fn admit_delete(&self, ctx: &mut RequestContext, target: &Target, options: &DeleteOptions) -> Result<(), Status> {
-        let Some(chain) = self.admission.get() else { return Ok(()) };
+    async fn admit_delete(
+        &self,
+        chain: &AdmissionChain,
+        ctx: &mut RequestContext,
+        target: &Target,
+        options: &DeleteOptions,
+    ) -> Result<(), Status> {
         let old = self.read_cached_tree(target).await?;
         let user = ctx.user();
         let mut nothing = Value::Null;
-        let dry_run = options.dry_run;
-        let mut admission = admission(
-            target,
-            Operation::Delete,
-            &mut nothing,
-            old.as_ref(),
-            &options.raw,
-            dry_run,
-            &user,
+        let mut admission = Admission {
+            operation: Operation::Delete,
+            resource: &target.resource,
+            subresource: &target.subresource,
+            namespace: &target.namespace,
+            name: &target.name,
+            object: &mut nothing,
+            old_object: old.as_ref(),
+            options: &options.raw,
+            dry_run: options.dry_run,
+            user: &user,
             ctx,
-        );
+        };
         chain.admit(&mut admission).await?;
         chain.validate(&mut admission).await
     }

@@ -18,7 +18,7 @@ mod create;
 mod delete;
 pub mod errors;
 pub mod meta;
-mod objects;
+pub mod objects;
 pub mod read;
 pub mod scale;
 mod stages;

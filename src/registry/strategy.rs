@@ -106,6 +106,8 @@ pub trait Strategy: Send + Sync {
 pub struct DeletionRules {
     /// Dependents are orphaned unless the client says otherwise (ReplicationController, Job).
     pub orphans_by_default: bool,
+    /// Warning for clients that leave the choice to the default.
+    pub orphan_warning: Option<&'static str>,
     /// Garbage collection does not apply: no finalizer is ever added (Event).
     pub no_garbage_collection: bool,
 }

@@ -6,11 +6,12 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::admission::Operation;
+use crate::admission::{AdmissionChain, Operation};
 use crate::api::field::{FieldErrors, Path};
 use crate::api::names::GroupKind;
 use crate::api::options::WriteOptions;
 use crate::api::status::Status;
+use crate::registry::create::Admit;
 use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::stages::store_stage;
 use crate::registry::strategies::common::meta as meta_rules;
@@ -58,7 +59,22 @@ enum Round {
 
 impl Registry {
     /// Updates the target.
-    pub async fn update(&self, ctx: &mut RequestContext, target: &Target, mut update: Update<'_>) -> Result<Written, Status> {
+    pub async fn update(&self, ctx: &mut RequestContext, target: &Target, update: Update<'_>) -> Result<Written, Status> {
+        self.update_with(ctx, target, update, self.admission.get()).await
+    }
+
+    /// As [`Registry::update`], past admission: for what the server itself writes.
+    pub async fn update_unadmitted(&self, ctx: &mut RequestContext, target: &Target, update: Update<'_>) -> Result<Written, Status> {
+        self.update_with(ctx, target, update, None).await
+    }
+
+    async fn update_with(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        mut update: Update<'_>,
+        chain: Option<&AdmissionChain>,
+    ) -> Result<Written, Status> {
         let mut existing = self.read_cached_existing(target).await?;
         loop {
             let Some(current) = existing else {
@@ -66,10 +82,10 @@ impl Registry {
                     existing = Some(live);
                     continue;
                 }
-                return self.create_on_update(ctx, target, update).await;
+                return self.create_on_update(ctx, target, update, chain).await;
             };
             let from_cache = current.from_cache;
-            match self.update_round(ctx, target, &current, &mut update).await {
+            match self.update_round(ctx, target, &current, &mut update, chain).await {
                 Ok(Round::Done(written)) => return Ok(*written),
                 Ok(Round::Again) => existing = self.read_live_existing(ctx, target).await?,
                 // The decision may rest on an old copy: look once more, live.
@@ -82,7 +98,13 @@ impl Registry {
         }
     }
 
-    async fn create_on_update(&self, ctx: &mut RequestContext, target: &Target, mut update: Update<'_>) -> Result<Written, Status> {
+    async fn create_on_update(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        mut update: Update<'_>,
+        chain: Option<&AdmissionChain>,
+    ) -> Result<Written, Status> {
         if !update.creates {
             return Err(Status::not_found(&target.resource.group_resource(), &target.name));
         }
@@ -95,7 +117,7 @@ impl Registry {
         }
         let mut object = transform.object;
         meta::set(&mut object, "resourceVersion", None);
-        self.create(ctx, target, object, update.options).await
+        self.create_with(ctx, target, object, update.options, chain).await
     }
 
     async fn update_round(
@@ -104,6 +126,7 @@ impl Registry {
         target: &Target,
         existing: &Existing,
         update: &mut Update<'_>,
+        chain: Option<&AdmissionChain>,
     ) -> Result<Round, Status> {
         let resource = &target.resource;
         let old = &existing.object;
@@ -114,14 +137,19 @@ impl Registry {
         }
         let Transform { mut object, warnings } = (update.transform)(Some(old))?;
         let asked_version = self.check_version(target, &mut object, old)?;
-        self.mutate(ctx, target, Operation::Update, &mut object, Some(old), update.options)
-            .await?;
+        let admit = Admit {
+            chain,
+            target,
+            operation: Operation::Update,
+            old: Some(old),
+            options: update.options,
+        };
+        admit.mutate(ctx, &mut object).await?;
         let user = ctx.user();
         let write = target.write_context(Some(&user));
         self.prepare_update(target, &mut object, old, &write);
         self.check_update(ctx, target, &object, old, &write)?;
-        self.admit_validating(ctx, target, Operation::Update, &mut object, Some(old), update.options)
-            .await?;
+        admit.validate(ctx, &mut object).await?;
         for warning in warnings {
             ctx.warn(warning);
         }

@@ -134,6 +134,28 @@ pub fn foreign(
     Ok(value)
 }
 
+/// Decodes DeleteOptions, in the group version of the resource or of meta.k8s.io.
+pub fn delete_options(bytes: &Bytes, encoding: Encoding) -> Result<Value, Status> {
+    let format = match encoding {
+        Encoding::Json => Format::Json,
+        Encoding::Yaml => Format::Yaml,
+        Encoding::Protobuf => {
+            let decoded = crate::api::protobuf::decode(bytes, "meta.k8s.io", "v1", "DeleteOptions");
+            return decoded.map_err(|error| Status::bad_request(error.to_string()));
+        }
+    };
+    let found = schema::type_meta(bytes, format).map_err(Status::bad_request)?;
+    if !matches!(found.kind.as_str(), "" | "DeleteOptions") {
+        return Err(Status::bad_request(format!(
+            "decoded object cannot be converted to DeleteOptions: {}",
+            found.kind
+        )));
+    }
+    let schema = schema::definition("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+    let decoded = schema::decode(bytes, format, schema).map_err(|e| Status::bad_request(e.to_string()))?;
+    Ok(decoded.value)
+}
+
 /// What unknown and duplicate fields come to.
 fn apply_validation(
     ctx: &mut RequestContext,
@@ -165,9 +187,9 @@ fn decode(
         Encoding::Protobuf => return decode_protobuf(expected, bytes),
     };
     let unrecognized = |error: &str| unrecognized(expected, bytes, error);
-    let (api_version, kind) = schema::type_meta(bytes, format).map_err(|e| unrecognized(&e.to_string()))?;
-    let api_version = if api_version.is_empty() { expected.api_version() } else { api_version };
-    let kind = if kind.is_empty() { expected.kind.to_string() } else { kind };
+    let found = schema::type_meta(bytes, format).map_err(|e| unrecognized(&e))?;
+    let api_version = if found.api_version.is_empty() { expected.api_version() } else { found.api_version };
+    let kind = if found.kind.is_empty() { expected.kind.to_string() } else { found.kind };
     let group_version = GroupVersion::parse(&api_version)
         .ok_or_else(|| unrecognized(&format!("unexpected GroupVersion string: {api_version}")))?;
     if kind != expected.kind || group_version.group != expected.group || group_version.version != expected.version {
@@ -205,7 +227,7 @@ fn unrecognized(expected: &Expected<'_>, bytes: &[u8], error: &str) -> Status {
     Status::bad_request(format!(
         "the object provided is unrecognized (must be of type {}): {error} ({})",
         expected.kind,
-        summary(bytes)
+        schema::summarize(bytes)
     ))
 }
 
@@ -215,21 +237,6 @@ fn cannot_be_handled(expected: &Expected<'_>, kind: &str, version: &str, error: 
         "{kind} in version \"{version}\" cannot be handled as a {}: {error}",
         expected.kind
     ))
-}
-
-/// The start of a body for an error text: as text when it looks like JSON, else in hex.
-fn summary(bytes: &[u8]) -> String {
-    const BYTES_MAX: usize = 30;
-    let cut = &bytes[..bytes.len().min(BYTES_MAX)];
-    let more = if bytes.len() > BYTES_MAX { " ..." } else { "" };
-    match bytes.first() {
-        None => "<empty>".into(),
-        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(cut)),
-        Some(_) => {
-            let hex: String = cut.iter().map(|b| format!("{b:02x}")).collect();
-            format!("{hex}{more}")
-        }
-    }
 }
 
 fn wrong_type(table: &ResourceTable, expected: &Expected<'_>, found: &GroupVersion, kind: &str) -> Status {

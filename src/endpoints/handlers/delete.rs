@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::api::options::{DeleteOptions, FieldValidation};
+use crate::api::options::DeleteOptions;
 use crate::api::status::Status;
-use crate::endpoints::handlers::body::{self, Expected};
+use crate::endpoints::handlers::body;
 use crate::endpoints::{Endpoints, render};
 use crate::registry::{Deleted, Target};
 use crate::request::{ApiRequest, ApiResponse, AuditLevel};
@@ -13,7 +13,7 @@ use crate::request::{ApiRequest, ApiResponse, AuditLevel};
 /// Deletes an object.
 pub async fn delete(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
-    let options = options(endpoints, request, target).await?;
+    let options = options(request, target).await?;
     let ctx = &mut request.ctx;
     ctx.audit.dry_run = options.dry_run;
     warn_orphans(ctx, target, &options);
@@ -28,27 +28,18 @@ pub async fn delete(endpoints: &Endpoints, request: &mut ApiRequest, target: &Ta
 }
 
 /// DeleteOptions: a body counts alone, else the query.
-pub async fn options(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<DeleteOptions, Status> {
+pub async fn options(request: &mut ApiRequest, target: &Target) -> Result<DeleteOptions, Status> {
     let bytes = body::read(request).await?;
     let ctx = &mut request.ctx;
     if bytes.is_empty() {
         return DeleteOptions::from_query(ctx.uri.query().unwrap_or(""));
     }
-    let value = decode(endpoints, ctx, target, &bytes)?;
+    let encoding = body::content_encoding(ctx, target.resource.custom)?;
+    let value = body::delete_options(&bytes, encoding)?;
     if ctx.audit.level >= AuditLevel::Request {
         ctx.audit.request_object = serde_json::to_vec(&value).ok().map(Bytes::from);
     }
     DeleteOptions::from_json(value)
-}
-
-fn decode(
-    endpoints: &Endpoints,
-    ctx: &mut crate::request::RequestContext,
-    target: &Target,
-    bytes: &Bytes,
-) -> Result<serde_json::Value, Status> {
-    let table = endpoints.registry.table().load();
-    body::delete_options(ctx, &table, &Expected::of(&target.resource), bytes, FieldValidation::Ignore)
 }
 
 /// Jobs are special for their history: orphaning is still their default over REST.

@@ -7,7 +7,7 @@ use crate::api::options::ListOptions;
 use crate::api::status::Status;
 use crate::endpoints::handlers::{delete, select};
 use crate::endpoints::{Endpoints, render};
-use crate::registry::{ReadVersion, Target};
+use crate::registry::{Page, ReadVersion, Target};
 use crate::request::{ApiRequest, ApiResponse};
 
 /// Deletes every object the selectors match and answers them as a list.
@@ -15,12 +15,12 @@ pub async fn delete_collection(endpoints: &Endpoints, request: &mut ApiRequest, 
     let negotiated = render::negotiate(&request.ctx, target)?;
     let list_options = ListOptions::from_query(request.ctx.query(), false)?;
     let selection = select::selection(target, &list_options)?;
-    let options = delete::options(endpoints, request, target).await?;
+    let options = delete::options(request, target).await?;
     let ctx = &mut request.ctx;
     ctx.audit.dry_run = options.dry_run;
     let listing = endpoints
         .registry
-        .list(target, ReadVersion::Latest, &selection, select::Page::all())
+        .list(target, ReadVersion::Latest, &selection, Page::all())
         .await?;
     let limit = usize::try_from(list_options.limit).ok().filter(|l| *l > 0).unwrap_or(usize::MAX);
     let mut items: Vec<Value> = Vec::new();

@@ -2,11 +2,14 @@
 //!
 //! A handler parses options, decodes, calls the registry and renders. Errors are `Status`.
 
+pub mod apply;
+pub mod binding;
 pub mod body;
 pub mod connect;
 pub mod create;
 pub mod delete;
 pub mod delete_collection;
+pub mod eviction;
 pub mod get;
 pub mod list;
 pub mod patch;
