@@ -78,3 +78,36 @@ pub trait AdmissionPlugin: Send + Sync {
         Ok(())
     }
 }
+
+/// The plugins in order.
+#[derive(Default)]
+pub struct AdmissionChain {
+    plugins: Vec<std::sync::Arc<dyn AdmissionPlugin>>,
+}
+
+impl AdmissionChain {
+    /// A chain of plugins in upstream's order.
+    pub fn new(plugins: Vec<std::sync::Arc<dyn AdmissionPlugin>>) -> Self {
+        AdmissionChain { plugins }
+    }
+
+    /// The mutating pass.
+    pub async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        let operation = admission.operation;
+        let plugins = self.plugins.iter();
+        for plugin in plugins.filter(|p| p.mutates() && p.handles(operation)) {
+            plugin.admit(admission).await?;
+        }
+        Ok(())
+    }
+
+    /// The validating pass.
+    pub async fn validate(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        let operation = admission.operation;
+        let plugins = self.plugins.iter();
+        for plugin in plugins.filter(|p| p.validates() && p.handles(operation)) {
+            plugin.validate(admission).await?;
+        }
+        Ok(())
+    }
+}

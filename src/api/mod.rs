@@ -8,12 +8,16 @@
 pub mod bytes;
 pub mod duration;
 pub mod field;
+pub mod json;
 pub mod names;
 pub mod objects;
 pub mod options;
 pub mod patch;
 pub mod protobuf;
+pub mod quantity;
 pub mod resource;
+pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod time;
 pub mod yaml;

@@ -28,7 +28,9 @@ pub fn decode(bytes: &[u8], _group: &str, _version: &str, _kind: &str) -> Result
             "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]".into(),
         ));
     }
-    Err(Error::Type("protobuf bodies are not supported yet; send application/json".into()))
+    Err(Error::Type(
+        "protobuf bodies are not supported yet; send application/json".into(),
+    ))
 }
 
 /// Encodes an object; `None` when it has no protobuf form.

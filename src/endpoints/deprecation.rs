@@ -28,6 +28,8 @@ const DEPRECATED: &[Deprecated] = &[
 pub fn warning(resource: &Resource) -> Option<&'static str> {
     DEPRECATED
         .iter()
-        .find(|d| d.kind == resource.kind && d.group == resource.group && d.version == resource.version)
+        .find(|d| {
+            d.kind == resource.kind && d.group == resource.group && d.version == resource.version
+        })
         .map(|d| d.text)
 }

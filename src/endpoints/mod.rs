@@ -10,7 +10,6 @@
 pub mod deprecation;
 pub mod discovery;
 pub mod handlers;
-pub mod openapi;
 pub mod render;
 pub mod router;
 pub mod version;
@@ -76,10 +75,11 @@ impl Endpoint for Endpoints {
 impl Endpoints {
     async fn plain_path(&self, request: &mut ApiRequest) -> ApiResponse {
         let table = self.registry.table().load();
-        if let Some(response) = self.discovery.handle(&mut request.ctx, &table) {
-            return response;
+        match self.discovery.handle(&request.ctx, &table) {
+            Some(Ok(response)) => response,
+            Some(Err(status)) => status_response(&mut request.ctx, &status),
+            None => router::page_not_found(),
         }
-        router::page_not_found()
     }
 
     async fn dispatch(&self, request: &mut ApiRequest, route: Route) -> ApiResponse {
@@ -97,7 +97,12 @@ impl Endpoints {
         }
     }
 
-    async fn call(&self, request: &mut ApiRequest, target: &crate::registry::Target, verb: Verb) -> Result<ApiResponse, Status> {
+    async fn call(
+        &self,
+        request: &mut ApiRequest,
+        target: &crate::registry::Target,
+        verb: Verb,
+    ) -> Result<ApiResponse, Status> {
         use handlers::*;
         match verb {
             Verb::Get => get::get(self, request, target).await,
@@ -107,7 +112,9 @@ impl Endpoints {
             Verb::Update => update::update(self, request, target).await,
             Verb::Patch => patch::patch(self, request, target).await,
             Verb::Delete => delete::delete(self, request, target).await,
-            Verb::DeleteCollection => delete_collection::delete_collection(self, request, target).await,
+            Verb::DeleteCollection => {
+                delete_collection::delete_collection(self, request, target).await
+            }
             Verb::Connect => connect::connect(self, request, target).await,
         }
     }
@@ -115,7 +122,11 @@ impl Endpoints {
     /// What the router itself refuses, before any handler: media types it has no route for.
     fn router_refuses(&self, request: &ApiRequest, verb: Verb) -> Option<Status> {
         use crate::request::negotiate::{router_accepts, router_not_acceptable};
-        const OBJECT: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+        const OBJECT: &[&str] = &[
+            "application/json",
+            "application/yaml",
+            "application/vnd.kubernetes.protobuf",
+        ];
         const COLLECTION: &[&str] = &[
             "application/json",
             "application/yaml",
@@ -126,7 +137,11 @@ impl Endpoints {
         if verb == Verb::Connect {
             return None;
         }
-        let produces = if matches!(verb, Verb::List | Verb::Watch) { COLLECTION } else { OBJECT };
+        let produces = if matches!(verb, Verb::List | Verb::Watch) {
+            COLLECTION
+        } else {
+            OBJECT
+        };
         let accept = request.ctx.header("accept").unwrap_or("");
         if !router_accepts(accept, produces) {
             return Some(router_not_acceptable(produces));

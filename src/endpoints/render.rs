@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::status::Status;
 use crate::registry::Target;
-use crate::registry::printers;
+use crate::registry::printers::{self, IncludeObject, Printer, RowObject, TableWriter};
 use crate::request::negotiate::{self, BUILT_IN, CUSTOM, Encoding, Negotiated, TransformKind};
 use crate::request::{ApiResponse, AuditLevel, Body, RequestContext};
 
@@ -17,7 +17,11 @@ const GZIP_BYTES_MIN: usize = 128 * 1024;
 
 /// The encodings a row can be served in.
 pub fn encodings(target: &Target) -> &'static [Encoding] {
-    if target.resource.custom { CUSTOM } else { BUILT_IN }
+    if target.resource.custom {
+        CUSTOM
+    } else {
+        BUILT_IN
+    }
 }
 
 /// Negotiates the form of an answer about `target`.
@@ -34,22 +38,201 @@ pub fn object(
     object: &Value,
 ) -> Result<ApiResponse, Status> {
     let began = ctx.stages.begin("encode");
-    let transformed = transform_object(ctx, target, negotiated, object)?;
-    let value = transformed.as_ref().unwrap_or(object);
+    let response = match negotiated.transform {
+        None => respond(ctx, negotiated, code, object)?,
+        Some(transform) => match transform.kind {
+            TransformKind::Table => {
+                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+                let printer = printer_of(target);
+                let items = std::slice::from_ref(object);
+                let table = table(
+                    printer,
+                    items,
+                    &metadata,
+                    include_object(ctx)?,
+                    transform.api_version,
+                    true,
+                );
+                respond_bytes(ctx, negotiated, code, table)?
+            }
+            TransformKind::PartialObjectMetadata => {
+                let partial = partial_metadata(object, transform.api_version);
+                respond(ctx, negotiated, code, &partial)?
+            }
+            TransformKind::PartialObjectMetadataList => {
+                return Err(Status::not_acceptable(format!(
+                    "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
+                    go_type(target)
+                )));
+            }
+        },
+    };
+    ctx.stages.end("encode", began, "ok", "");
+    Ok(response)
+}
+
+/// Answers a list of trees.
+pub fn list_items(
+    ctx: &mut RequestContext,
+    target: &Target,
+    negotiated: Negotiated,
+    mut items: Vec<Value>,
+    metadata: Value,
+) -> Result<ApiResponse, Status> {
+    let began = ctx.stages.begin("encode");
+    let row = &target.resource;
+    let response = match negotiated.transform {
+        None => {
+            if !row.custom {
+                items.iter_mut().for_each(strip_type);
+            }
+            let list = json!({
+                "kind": row.list_kind,
+                "apiVersion": row.group_version().to_string(),
+                "metadata": metadata,
+                "items": items,
+            });
+            respond(ctx, negotiated, StatusCode::OK, &list)?
+        }
+        Some(transform) => match transform.kind {
+            TransformKind::Table => {
+                let printer = printer_of(target);
+                if let Some(order) = printer.order() {
+                    items.sort_by(order);
+                }
+                let table = table(
+                    printer,
+                    &items,
+                    &metadata,
+                    include_object(ctx)?,
+                    transform.api_version,
+                    true,
+                );
+                respond_bytes(ctx, negotiated, StatusCode::OK, table)?
+            }
+            TransformKind::PartialObjectMetadataList => {
+                let items: Vec<Value> = items
+                    .iter()
+                    .map(|i| partial_metadata(i, transform.api_version))
+                    .collect();
+                let list = json!({
+                    "kind": "PartialObjectMetadataList",
+                    "apiVersion": transform.api_version,
+                    "metadata": metadata,
+                    "items": items,
+                });
+                respond(ctx, negotiated, StatusCode::OK, &list)?
+            }
+            TransformKind::PartialObjectMetadata => {
+                return Err(Status::not_acceptable(format!(
+                    "you requested PartialObjectMetadata, but the requested object is a list ({}List)",
+                    go_type(target)
+                )));
+            }
+        },
+    };
+    ctx.stages.end("encode", began, "ok", "");
+    Ok(response)
+}
+
+/// Items of built-in lists carry no kind and apiVersion.
+fn strip_type(item: &mut Value) {
+    if let Some(map) = item.as_object_mut() {
+        map.remove("kind");
+        map.remove("apiVersion");
+    }
+}
+
+/// The printer of what the target answers: Scale prints as itself.
+pub fn printer_of(target: &Target) -> &'static Printer {
+    if target.subresource == "scale" {
+        return printers::printer_of_kind("autoscaling", "Scale");
+    }
+    printers::printer(&target.resource)
+}
+
+/// A Table of objects, as JSON.
+pub fn table(
+    printer: &Printer,
+    items: &[Value],
+    metadata: &Value,
+    include: IncludeObject,
+    api_version: &'static str,
+    columns: bool,
+) -> Bytes {
+    let now = chrono::Utc::now();
+    let mut writer = TableWriter::new(api_version, metadata, columns.then(|| printer.columns()));
+    for item in items {
+        let row = printer.row(item, now);
+        match include {
+            IncludeObject::None => writer.row(&row, RowObject::None),
+            IncludeObject::Metadata => {
+                let metadata = serde_json::to_vec(&item["metadata"]).unwrap_or_default();
+                writer.row(&row, RowObject::Metadata(&metadata));
+            }
+            IncludeObject::Object => {
+                let object = serde_json::to_vec(item).unwrap_or_default();
+                writer.row(&row, RowObject::Object(&object));
+            }
+        }
+    }
+    writer.finish()
+}
+
+/// A PartialObjectMetadata of an object.
+pub fn partial_metadata(object: &Value, api_version: &str) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": api_version,
+        "metadata": object["metadata"],
+    })
+}
+
+fn respond(
+    ctx: &mut RequestContext,
+    negotiated: Negotiated,
+    code: StatusCode,
+    value: &Value,
+) -> Result<ApiResponse, Status> {
     let bytes = encode(value, negotiated)?;
     note_response(ctx, value, &bytes, negotiated);
-    ctx.stages.end("encode", began, "ok", "");
-    Ok(ApiResponse::new(code, negotiated.encoding.media_type(), bytes))
+    Ok(ApiResponse::new(
+        code,
+        negotiated.encoding.media_type(),
+        bytes,
+    ))
+}
+
+/// Answers a document that is JSON text already.
+fn respond_bytes(
+    ctx: &mut RequestContext,
+    negotiated: Negotiated,
+    code: StatusCode,
+    json: Bytes,
+) -> Result<ApiResponse, Status> {
+    if negotiated.encoding != Encoding::Json || negotiated.pretty {
+        let value: Value = serde_json::from_slice(&json).unwrap_or_default();
+        return respond(ctx, negotiated, code, &value);
+    }
+    if ctx.audit.level >= AuditLevel::RequestResponse {
+        ctx.audit.response_object = Some(json.clone());
+    }
+    let mut response = ApiResponse::new(code, "application/json", Bytes::new());
+    response.body = Body::Segments(vec![json, Bytes::from_static(b"\n")]);
+    Ok(response)
 }
 
 /// Answers a success `Status` (deletes, evictions, bindings).
-pub fn success(ctx: &mut RequestContext, negotiated: Negotiated, status: &Status) -> Result<ApiResponse, Status> {
+pub fn success(
+    ctx: &mut RequestContext,
+    negotiated: Negotiated,
+    status: &Status,
+) -> Result<ApiResponse, Status> {
     let value = status.to_json();
-    let bytes = encode(&value, negotiated)?;
-    note_response(ctx, &value, &bytes, negotiated);
-    ctx.audit.response_status = Some(value);
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::OK);
-    Ok(ApiResponse::new(code, negotiated.encoding.media_type(), bytes))
+    let response = respond(ctx, negotiated, code, &value)?;
+    ctx.audit.response_status = Some(value);
+    Ok(response)
 }
 
 /// Encodes a tree.
@@ -74,43 +257,23 @@ fn note_response(ctx: &mut RequestContext, value: &Value, bytes: &Bytes, negotia
     });
 }
 
-fn transform_object(ctx: &RequestContext, target: &Target, negotiated: Negotiated, object: &Value) -> Result<Option<Value>, Status> {
-    let Some(transform) = negotiated.transform else { return Ok(None) };
-    match transform.kind {
-        TransformKind::Table => {
-            let include = include_object(ctx)?;
-            let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-            let table = printers::table(&target.resource, std::slice::from_ref(object), metadata, include, transform.api_version);
-            Ok(Some(table))
-        }
-        TransformKind::PartialObjectMetadata => Ok(Some(printers::partial_metadata(object, transform.api_version))),
-        TransformKind::PartialObjectMetadataList => Err(Status::not_acceptable(format!(
-            "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
-            go_type(target)
-        ))),
-    }
-}
-
 /// The internal Go type upstream names in one message.
-pub fn go_type(target: &Target) -> String {
+fn go_type(target: &Target) -> String {
     let group = target.resource.group.split('.').next().unwrap_or("");
     let package = if group.is_empty() { "core" } else { group };
     format!("*{package}.{}", target.resource.kind)
 }
 
 /// `includeObject` of Table requests.
-pub fn include_object(ctx: &RequestContext) -> Result<printers::IncludeObject, Status> {
-    match ctx.query_value("includeObject").as_deref() {
-        None | Some("" | "Metadata") => Ok(printers::IncludeObject::Metadata),
-        Some("None") => Ok(printers::IncludeObject::None),
-        Some("Object") => Ok(printers::IncludeObject::Object),
-        Some(other) => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
-    }
+pub fn include_object(ctx: &RequestContext) -> Result<IncludeObject, Status> {
+    IncludeObject::parse(ctx.query_value("includeObject").as_deref())
 }
 
 /// Compresses a large whole body when the client accepts gzip, off the async threads.
 pub async fn compress(ctx: &RequestContext, mut response: ApiResponse) -> ApiResponse {
-    let Body::Segments(segments) = &response.body else { return response };
+    let Body::Segments(segments) = &response.body else {
+        return response;
+    };
     let size: usize = segments.iter().map(Bytes::len).sum();
     if size <= GZIP_BYTES_MIN || !accepts_gzip(ctx) {
         return response;
@@ -119,8 +282,12 @@ pub async fn compress(ctx: &RequestContext, mut response: ApiResponse) -> ApiRes
     let compressed = tokio::task::spawn_blocking(move || gzip(&segments)).await;
     if let Ok(Ok(bytes)) = compressed {
         response.body = Body::Segments(vec![bytes]);
-        response.headers.insert("content-encoding", HeaderValue::from_static("gzip"));
-        response.headers.insert("vary", HeaderValue::from_static("Accept-Encoding"));
+        response
+            .headers
+            .insert("content-encoding", HeaderValue::from_static("gzip"));
+        response
+            .headers
+            .insert("vary", HeaderValue::from_static("Accept-Encoding"));
     }
     response
 }

@@ -61,7 +61,11 @@ pub fn page_not_found() -> ApiResponse {
 
 /// Finds the row and verb of a resource request.
 pub fn route(table: &ResourceTable, method: &Method, info: &RequestInfo) -> Result<Route, NoRoute> {
-    let group_known = if info.prefix == "api" { true } else { table.group(&info.group).is_some() };
+    let group_known = if info.prefix == "api" {
+        true
+    } else {
+        table.group(&info.group).is_some()
+    };
     if !group_known || (info.prefix == "apis" && info.group.is_empty()) {
         return Err(NoRoute::Unknown);
     }
@@ -100,7 +104,10 @@ pub fn route(table: &ResourceTable, method: &Method, info: &RequestInfo) -> Resu
         return Ok(Route { target, verb });
     }
     let named = info.parts.len() > 1;
-    let verb = match (method_verb(method, named).ok_or_else(not_allowed)?, info.verb.as_str()) {
+    let verb = match (
+        method_verb(method, named).ok_or_else(not_allowed)?,
+        info.verb.as_str(),
+    ) {
         (Verb::List | Verb::Get, "watch") if watches(info, named) => Verb::Watch,
         (verb, _) => verb,
     };
@@ -131,8 +138,16 @@ fn scope_fits(row: &Resource, info: &RequestInfo) -> bool {
 }
 
 fn target_of(row: &Arc<Resource>, info: &RequestInfo) -> Target {
-    let name = if info.parts.len() > 1 { info.name.as_str() } else { "" };
-    let namespace = if row.namespaced { info.namespace.as_str() } else { "" };
+    let name = if info.parts.len() > 1 {
+        info.name.as_str()
+    } else {
+        ""
+    };
+    let namespace = if row.namespaced {
+        info.namespace.as_str()
+    } else {
+        ""
+    };
     let mut target = Target::new(row.clone(), namespace, name);
     target.subresource = info.subresource.clone();
     target

@@ -22,7 +22,11 @@ const CONVERSIONS: &[Conversion] = &[];
 /// Converts `object` to `to`, which is a version of the same row family.
 pub fn convert(object: &mut Value, resource: &Resource, to: &GroupVersion) {
     let to = to.to_string();
-    let from = object.get("apiVersion").and_then(Value::as_str).unwrap_or("").to_string();
+    let from = object
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_string();
     if from == to {
         return;
     }

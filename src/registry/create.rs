@@ -26,7 +26,8 @@ impl Registry {
         object: Value,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.create_with(ctx, target, object, options, self.admission.get()).await
+        self.create_with(ctx, target, object, options, self.admission.get())
+            .await
     }
 
     /// As [`Registry::create`], past admission: for what the server itself creates.
@@ -51,7 +52,8 @@ impl Registry {
         match_namespace(&mut object, target)?;
         refuse_resource_version(&object)?;
         fill_system_metadata(&mut object);
-        let generated = meta::name(&object).is_empty() && !meta::text(&object, "generateName").is_empty();
+        let generated =
+            meta::name(&object).is_empty() && !meta::text(&object, "generateName").is_empty();
         let attempts = if generated { GENERATE_NAME_ATTEMPTS } else { 1 };
         for attempt in 1..=attempts {
             let mut candidate = object.clone_unless_last(attempt == attempts);
@@ -59,7 +61,10 @@ impl Registry {
                 let name = meta::generate_name(meta::text(&candidate, "generateName"));
                 meta::set_text(&mut candidate, "name", &name);
             }
-            match self.create_once(ctx, target, candidate, options, chain).await {
+            match self
+                .create_once(ctx, target, candidate, options, chain)
+                .await
+            {
                 Err(status) if generated && status.reason == "AlreadyExists" => {
                     if attempt == attempts {
                         return Err(names_exhausted(status));
@@ -122,7 +127,12 @@ impl Registry {
                 })
             }
             Err(Error::KeyExists { .. }) => Err(self.exists_status(&named).await),
-            Err(error) => Err(storage_status(&error, &resource, &name, StorageOperation::Create)),
+            Err(error) => Err(storage_status(
+                &error,
+                &resource,
+                &name,
+                StorageOperation::Create,
+            )),
         }
     }
 
@@ -143,7 +153,8 @@ impl Registry {
         meta_rules::validate_object_meta(&object["metadata"], namespaced, rule, &path, &mut errors);
         strategy.validate(object, None, write, &mut errors);
         if !errors.is_empty() {
-            ctx.stages.end("validation", began, "invalid", errors.to_aggregate());
+            ctx.stages
+                .end("validation", began, "invalid", errors.to_aggregate());
             let kind = target.resource.group_kind();
             return Err(Status::invalid(&kind, meta::name(object), &errors));
         }
@@ -154,12 +165,19 @@ impl Registry {
         Ok(())
     }
 
-    async fn dry_create(&self, ctx: &mut RequestContext, target: &Target, object: Value) -> Result<Written, Status> {
+    async fn dry_create(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        object: Value,
+    ) -> Result<Written, Status> {
         let key = self.key(target);
         let got = self.storage.get(&key);
         let got = store_stage(ctx, StorageOperation::Get, got)
             .await
-            .map_err(|e| storage_status(&e, &target.resource, &target.name, StorageOperation::Get))?;
+            .map_err(|e| {
+                storage_status(&e, &target.resource, &target.name, StorageOperation::Get)
+            })?;
         if got.kv.is_some() {
             return Err(self.exists_status(target).await);
         }
@@ -195,17 +213,39 @@ pub(super) struct Admit<'a> {
 
 impl Admit<'_> {
     /// The mutating pass.
-    pub(super) async fn mutate(&self, ctx: &mut RequestContext, object: &mut Value) -> Result<(), Status> {
-        let Some(chain) = self.chain else { return Ok(()) };
-        let (user, options) = (ctx.user(), self.options.to_json(options_kind(self.operation)));
-        chain.admit(&mut self.admission(ctx, object, &user, &options)).await
+    pub(super) async fn mutate(
+        &self,
+        ctx: &mut RequestContext,
+        object: &mut Value,
+    ) -> Result<(), Status> {
+        let Some(chain) = self.chain else {
+            return Ok(());
+        };
+        let (user, options) = (
+            ctx.user(),
+            self.options.to_json(options_kind(self.operation)),
+        );
+        chain
+            .admit(&mut self.admission(ctx, object, &user, &options))
+            .await
     }
 
     /// The validating pass.
-    pub(super) async fn validate(&self, ctx: &mut RequestContext, object: &mut Value) -> Result<(), Status> {
-        let Some(chain) = self.chain else { return Ok(()) };
-        let (user, options) = (ctx.user(), self.options.to_json(options_kind(self.operation)));
-        chain.validate(&mut self.admission(ctx, object, &user, &options)).await
+    pub(super) async fn validate(
+        &self,
+        ctx: &mut RequestContext,
+        object: &mut Value,
+    ) -> Result<(), Status> {
+        let Some(chain) = self.chain else {
+            return Ok(());
+        };
+        let (user, options) = (
+            ctx.user(),
+            self.options.to_json(options_kind(self.operation)),
+        );
+        chain
+            .validate(&mut self.admission(ctx, object, &user, &options))
+            .await
     }
 
     fn admission<'a>(

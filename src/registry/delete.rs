@@ -38,7 +38,12 @@ pub enum Deleted {
 
 impl Registry {
     /// Deletes the target.
-    pub async fn delete(&self, ctx: &mut RequestContext, target: &Target, options: &DeleteOptions) -> Result<Deletion, Status> {
+    pub async fn delete(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        options: &DeleteOptions,
+    ) -> Result<Deletion, Status> {
         if let Some(chain) = self.admission.get() {
             self.admit_delete(chain, ctx, target, options).await?;
         }
@@ -46,10 +51,18 @@ impl Registry {
     }
 
     /// As [`Registry::delete`], past admission: for what the server itself deletes.
-    pub async fn delete_unadmitted(&self, ctx: &mut RequestContext, target: &Target, options: &DeleteOptions) -> Result<Deletion, Status> {
+    pub async fn delete_unadmitted(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        options: &DeleteOptions,
+    ) -> Result<Deletion, Status> {
         let not_found = || Status::not_found(&target.resource.group_resource(), &target.name);
         loop {
-            let existing = self.read_live_existing(ctx, target).await?.ok_or_else(not_found)?;
+            let existing = self
+                .read_live_existing(ctx, target)
+                .await?
+                .ok_or_else(not_found)?;
             check_preconditions(target, &existing.object, options)?;
             if let Some(deletion) = self.delete_once(ctx, target, existing, options).await? {
                 return Ok(deletion);
@@ -99,8 +112,16 @@ impl Registry {
         let first_mark = !was_deleting;
         let shortened = was_deleting && meta::deletion_grace_period(&object) != Some(remaining);
         if first_mark || (grace.is_some() && shortened) {
-            meta::set(&mut object, "deletionTimestamp", Some(json!(meta::seconds_from_now(remaining))));
-            meta::set(&mut object, "deletionGracePeriodSeconds", Some(json!(remaining)));
+            meta::set(
+                &mut object,
+                "deletionTimestamp",
+                Some(json!(meta::seconds_from_now(remaining))),
+            );
+            meta::set(
+                &mut object,
+                "deletionGracePeriodSeconds",
+                Some(json!(remaining)),
+            );
             if first_mark && meta::generation(&object) > 0 {
                 let generation = meta::generation(&object) + 1;
                 meta::set(&mut object, "generation", Some(json!(generation)));
@@ -109,7 +130,9 @@ impl Registry {
         strategy.mark_deleted(&mut object);
 
         if remaining == 0 && !held {
-            return self.remove(ctx, target, existing, object, grace.is_some(), options).await;
+            return self
+                .remove(ctx, target, existing, object, grace.is_some(), options)
+                .await;
         }
         self.mark(ctx, target, existing, object, options).await
     }
@@ -129,15 +152,25 @@ impl Registry {
             let key = self.key(target);
             let deleted = self.storage.delete(&key, existing.revision);
             match store_stage(ctx, StorageOperation::Delete, deleted).await {
-                Ok(revision) => meta::set_text(&mut object, "resourceVersion", &revision.to_string()),
+                Ok(revision) => {
+                    meta::set_text(&mut object, "resourceVersion", &revision.to_string())
+                }
                 Err(Error::Conflict { .. }) => return Ok(None),
                 Err(error) => {
                     let name = &target.name;
-                    return Err(storage_status(&error, &target.resource, name, StorageOperation::Delete));
+                    return Err(storage_status(
+                        &error,
+                        &target.resource,
+                        name,
+                        StorageOperation::Delete,
+                    ));
                 }
             }
         }
-        Ok(Some(Deletion { object, removed: true }))
+        Ok(Some(Deletion {
+            object,
+            removed: true,
+        }))
     }
 
     async fn mark(
@@ -154,15 +187,25 @@ impl Registry {
             let ttl = self.ttl(&target.resource);
             let updated = self.storage.update(&key, stored, existing.revision, ttl);
             match store_stage(ctx, StorageOperation::Update, updated).await {
-                Ok(revision) => meta::set_text(&mut object, "resourceVersion", &revision.to_string()),
+                Ok(revision) => {
+                    meta::set_text(&mut object, "resourceVersion", &revision.to_string())
+                }
                 Err(Error::Conflict { .. }) => return Ok(None),
                 Err(error) => {
                     let name = &target.name;
-                    return Err(storage_status(&error, &target.resource, name, StorageOperation::Delete));
+                    return Err(storage_status(
+                        &error,
+                        &target.resource,
+                        name,
+                        StorageOperation::Delete,
+                    ));
                 }
             }
         }
-        Ok(Some(Deletion { object, removed: false }))
+        Ok(Some(Deletion {
+            object,
+            removed: false,
+        }))
     }
 
     async fn admit_delete(
@@ -194,7 +237,11 @@ impl Registry {
 }
 
 /// UID and resourceVersion must be as the client said. Note that the texts name the *Kind*.
-fn check_preconditions(target: &Target, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
+fn check_preconditions(
+    target: &Target,
+    object: &Value,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
     let fail = |why: String| {
         let mut kind = target.resource.group_resource();
         kind.resource = target.resource.kind.clone();
@@ -222,13 +269,23 @@ fn check_preconditions(target: &Target, object: &Value, options: &DeleteOptions)
 }
 
 /// The finalizers after the propagation policy is applied.
-fn finalizers_after(object: &Value, rules: crate::registry::strategy::DeletionRules, options: &DeleteOptions) -> Vec<String> {
-    let mut finalizers: Vec<String> = meta::finalizers(object).into_iter().map(str::to_string).collect();
+fn finalizers_after(
+    object: &Value,
+    rules: crate::registry::strategy::DeletionRules,
+    options: &DeleteOptions,
+) -> Vec<String> {
+    let mut finalizers: Vec<String> = meta::finalizers(object)
+        .into_iter()
+        .map(str::to_string)
+        .collect();
     if rules.no_garbage_collection {
         return finalizers;
     }
     let has = |name: &str| finalizers.iter().any(|f| f == name);
-    let (orphan, foreground) = match (options.orphan_dependents, options.propagation_policy.as_deref()) {
+    let (orphan, foreground) = match (
+        options.orphan_dependents,
+        options.propagation_policy.as_deref(),
+    ) {
         (Some(orphan), _) => (orphan, false),
         (None, Some("Orphan")) => (true, false),
         (None, Some("Foreground")) => (false, true),

@@ -34,12 +34,21 @@ impl StorageOperation {
 }
 
 /// Words a storage error that no caller handled as part of the protocol (conflicts are).
-pub fn storage_status(error: &Error, resource: &Resource, name: &str, operation: StorageOperation) -> Status {
+pub fn storage_status(
+    error: &Error,
+    resource: &Resource,
+    name: &str,
+    operation: StorageOperation,
+) -> Status {
     match error {
         Error::KeyExists { .. } => Status::already_exists(&resource.group_resource(), name),
         Error::Conflict { .. } => Status::modified(&resource.group_resource(), name),
-        Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
-        Error::FutureRevision { wanted, current } => Status::too_large_resource_version(*wanted, *current),
+        Error::Compacted { .. } => {
+            Status::expired("The resourceVersion for the provided list is too old.")
+        }
+        Error::FutureRevision { wanted, current } => {
+            Status::too_large_resource_version(*wanted, *current)
+        }
         Error::TooLarge => Status::failure(500, "", "etcdserver: request is too large"),
         Error::NoSpace => {
             log(error, resource, name, operation);
@@ -53,11 +62,20 @@ pub fn storage_status(error: &Error, resource: &Resource, name: &str, operation:
             log(error, resource, name, operation);
             Status::service_unavailable("storage is unavailable")
         }
+        Error::Initializing { since } => initializing(*since),
         Error::Corrupt { .. } | Error::Other { .. } => {
             log(error, resource, name, operation);
             Status::internal("storage error")
         }
     }
+}
+
+/// 429 while the watch cache is filled; the wait grows with how long that has taken.
+fn initializing(since: std::time::Duration) -> Status {
+    let seconds = u32::try_from(since.as_secs())
+        .unwrap_or(u32::MAX)
+        .clamp(1, 30);
+    Status::too_many_requests("storage is (re)initializing", seconds)
 }
 
 fn log(error: &Error, resource: &Resource, name: &str, operation: StorageOperation) {
@@ -77,7 +95,9 @@ fn server_timeout(resource: &Resource, operation: StorageOperation) -> Status {
     let mut status = Status::failure(
         500,
         "ServerTimeout",
-        format!("The {word} operation against {resource} could not be completed at this time, please try again."),
+        format!(
+            "The {word} operation against {resource} could not be completed at this time, please try again."
+        ),
     );
     status.details = Some(Box::new(Details {
         name: word.to_string(),

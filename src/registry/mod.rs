@@ -19,6 +19,7 @@ mod delete;
 pub mod errors;
 pub mod meta;
 pub mod objects;
+pub mod printers;
 pub mod read;
 pub mod scale;
 mod stages;
@@ -130,12 +131,19 @@ impl Registry {
     /// Every running watch cache with its storage prefix.
     pub fn caches(&self) -> Vec<(String, Arc<Cacher>)> {
         let pairs = self.caches.iter();
-        pairs.map(|entry| (entry.key().clone(), entry.value().clone())).collect()
+        pairs
+            .map(|entry| (entry.key().clone(), entry.value().clone()))
+            .collect()
     }
 
     /// Starts the watch caches of all rows that store something.
     pub fn start_caches(&self) {
-        for row in self.table.load().rows().filter(|row| !row.storage_prefix.is_empty()) {
+        for row in self
+            .table
+            .load()
+            .rows()
+            .filter(|row| !row.storage_prefix.is_empty())
+        {
             self.cache(row);
         }
     }
@@ -156,7 +164,12 @@ impl Registry {
     }
 
     /// The tree of a stored or cached object in the version of `resource`.
-    fn tree(&self, json: &[u8], revision: Revision, resource: &Resource) -> Result<Value, serde_json::Error> {
+    fn tree(
+        &self,
+        json: &[u8],
+        revision: Revision,
+        resource: &Resource,
+    ) -> Result<Value, serde_json::Error> {
         let mut object: Value = serde_json::from_slice(json)?;
         convert::convert(&mut object, resource, &resource.group_version());
         object["kind"] = Value::String(resource.kind.to_string());
@@ -165,7 +178,11 @@ impl Registry {
     }
 
     /// The tree of a cached object in the version of `resource`.
-    pub fn cached_tree(&self, cached: &CachedObject, resource: &Resource) -> Result<Value, crate::api::status::Status> {
+    pub fn cached_tree(
+        &self,
+        cached: &CachedObject,
+        resource: &Resource,
+    ) -> Result<Value, crate::api::status::Status> {
         self.tree(cached.text(), cached.revision(), resource)
             .map_err(|error| read::corrupt(resource, cached.key(), &error))
     }

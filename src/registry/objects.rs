@@ -13,7 +13,9 @@ use crate::api::options::{DeleteOptions, WriteOptions};
 use crate::api::resource::Resource;
 use crate::api::schema;
 use crate::api::status::Status;
-use crate::registry::{Page, ReadVersion, Registry, Selection, Target, Transform, Update, WatchOptions, meta};
+use crate::registry::{
+    Page, ReadVersion, Registry, Selection, Target, Transform, Update, WatchOptions, meta,
+};
 use crate::request::{RequestContext, UserInfo};
 use crate::storage::cacher::{Cacher, Freshness, WatchEvent, WatchStart};
 
@@ -34,7 +36,8 @@ impl RegistryObjects {
             .filter(|row| row.group == resource.group && row.plural == resource.resource);
         let mut fallback = None;
         for row in rows {
-            if row.storage_version.group == row.group && row.storage_version.version == row.version {
+            if row.storage_version.group == row.group && row.storage_version.version == row.version
+            {
                 return Ok(row.clone());
             }
             fallback = Some(row.clone());
@@ -42,17 +45,28 @@ impl RegistryObjects {
         fallback.ok_or_else(Status::no_such_resource)
     }
 
-    fn target(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Target, Status> {
+    fn target(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Target, Status> {
         Ok(Target::new(self.row(resource)?, namespace, name))
     }
 
     fn context() -> RequestContext {
-        let mut ctx = RequestContext::new(Method::GET, Uri::from_static("/"), HeaderMap::new(), None);
+        let mut ctx =
+            RequestContext::new(Method::GET, Uri::from_static("/"), HeaderMap::new(), None);
         ctx.user = Some(Arc::new(UserInfo::apiserver()));
         ctx
     }
 
-    async fn write(&self, mut target: Target, mut object: Value, subresource: &str) -> Result<Arc<Value>, Status> {
+    async fn write(
+        &self,
+        mut target: Target,
+        mut object: Value,
+        subresource: &str,
+    ) -> Result<Arc<Value>, Status> {
         prepare(&mut object, &target);
         target.subresource = subresource.to_string();
         let options = WriteOptions::default();
@@ -67,7 +81,10 @@ impl RegistryObjects {
             creates: false,
             options: &options,
         };
-        let written = self.0.update_unadmitted(&mut Self::context(), &target, update).await?;
+        let written = self
+            .0
+            .update_unadmitted(&mut Self::context(), &target, update)
+            .await?;
         Ok(Arc::new(written.object))
     }
 }
@@ -84,21 +101,40 @@ fn prepare(object: &mut Value, target: &Target) {
 
 #[async_trait]
 impl Objects for RegistryObjects {
-    async fn get_cached(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, Status> {
+    async fn get_cached(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Value>>, Status> {
         let target = self.target(resource, namespace, name)?;
         Ok(self.0.read_cached_tree(&target).await?.map(Arc::new))
     }
 
-    async fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, Status> {
+    async fn get(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Value>>, Status> {
         let target = self.target(resource, namespace, name)?;
         Ok(self.0.read_live(&target).await?.map(Arc::new))
     }
 
-    async fn list_cached(&self, resource: &GroupResource, namespace: &str) -> Result<Vec<Arc<Value>>, Status> {
+    async fn list_cached(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+    ) -> Result<Vec<Arc<Value>>, Status> {
         let target = self.target(resource, namespace, "")?;
         let listing = self
             .0
-            .list(&target, ReadVersion::Any, &Selection::default(), Page::all())
+            .list(
+                &target,
+                ReadVersion::Any,
+                &Selection::default(),
+                Page::all(),
+            )
             .await?;
         listing
             .items
@@ -107,7 +143,12 @@ impl Objects for RegistryObjects {
             .collect()
     }
 
-    async fn create(&self, resource: &GroupResource, namespace: &str, mut object: Value) -> Result<Arc<Value>, Status> {
+    async fn create(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Status> {
         let target = self.target(resource, namespace, meta::name(&object))?;
         prepare(&mut object, &target);
         let options = WriteOptions::default();
@@ -118,20 +159,37 @@ impl Objects for RegistryObjects {
         Ok(Arc::new(written.object))
     }
 
-    async fn update(&self, resource: &GroupResource, namespace: &str, object: Value) -> Result<Arc<Value>, Status> {
+    async fn update(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Arc<Value>, Status> {
         let target = self.target(resource, namespace, meta::name(&object))?;
         self.write(target, object, "").await
     }
 
-    async fn update_status(&self, resource: &GroupResource, namespace: &str, object: Value) -> Result<Arc<Value>, Status> {
+    async fn update_status(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Arc<Value>, Status> {
         let target = self.target(resource, namespace, meta::name(&object))?;
         self.write(target, object, "status").await
     }
 
-    async fn delete(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<(), Status> {
+    async fn delete(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Status> {
         let target = self.target(resource, namespace, name)?;
         let options = DeleteOptions::from_query("propagationPolicy=Background")?;
-        self.0.delete_unadmitted(&mut Self::context(), &target, &options).await?;
+        self.0
+            .delete_unadmitted(&mut Self::context(), &target, &options)
+            .await?;
         Ok(())
     }
 
@@ -147,7 +205,9 @@ impl Objects for RegistryObjects {
 impl RegistryObjects {
     /// Lists and watches until the receiver is gone.
     async fn inform(&self, resource: GroupResource, sender: mpsc::Sender<Change>) {
-        let Ok(target) = self.target(&resource, "", "") else { return };
+        let Ok(target) = self.target(&resource, "", "") else {
+            return;
+        };
         let cache: Arc<Cacher> = self.0.cache(&target.resource);
         let mut first = true;
         while !sender.is_closed() {
@@ -162,14 +222,22 @@ impl RegistryObjects {
     }
 
     /// One list and watch. `None` when the receiver is gone.
-    async fn inform_once(&self, target: &Target, cache: &Cacher, sender: &mpsc::Sender<Change>) -> Option<()> {
+    async fn inform_once(
+        &self,
+        target: &Target,
+        cache: &Cacher,
+        sender: &mpsc::Sender<Change>,
+    ) -> Option<()> {
         cache.wait_ready(std::time::Duration::from_secs(30)).await;
         let options = WatchOptions {
             initial_events_end: true,
             ..WatchOptions::default()
         };
         let start = WatchStart::State(Freshness::Any);
-        let started = self.0.watch(target, start, Selection::default(), options).await;
+        let started = self
+            .0
+            .watch(target, start, Selection::default(), options)
+            .await;
         let mut watch = match started {
             Ok(watch) => watch,
             Err(error) => {
@@ -187,7 +255,9 @@ impl RegistryObjects {
                     let tree = self.0.cached_tree(frame.object(), &target.resource).ok();
                     tree.map(|tree| Change::Delete(Arc::new(tree)))
                 }
-                WatchEvent::Bookmark { initial_events_end, .. } => initial_events_end.then_some(Change::Synced),
+                WatchEvent::Bookmark {
+                    initial_events_end, ..
+                } => initial_events_end.then_some(Change::Synced),
                 WatchEvent::Failed(_) => return Some(()),
             };
             if let Some(change) = change {

@@ -12,8 +12,8 @@ use crate::api::status::Status;
 use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::{Registry, Target};
 use crate::storage::cacher::{
-    CachedObject, Cacher, CacherOptions, Filter, Freshness, JsonCodec, ListAnswer, ListQuery, Scope, WINDOW_EVENTS_MAX, Watch,
-    WatchQuery, WatchStart,
+    CachedObject, Cacher, CacherOptions, Filter, Freshness, JsonCodec, ListAnswer, ListQuery,
+    Scope, WINDOW_EVENTS_MAX, Watch, WatchQuery, WatchStart,
 };
 use crate::storage::{Error, Revision};
 
@@ -33,9 +33,13 @@ pub enum ReadVersion {
 impl ReadVersion {
     /// The `resourceVersion` of a get: `0` any, else at least that.
     pub fn parse_get(text: &str) -> Result<Self, Status> {
-        let revision: Revision = parse_revision(text)
-            .ok_or_else(|| Status::failure(500, "", invalid_version(text)))?;
-        Ok(if revision == 0 { ReadVersion::Any } else { ReadVersion::AtLeast(revision) })
+        let revision: Revision =
+            parse_revision(text).ok_or_else(|| Status::failure(500, "", invalid_version(text)))?;
+        Ok(if revision == 0 {
+            ReadVersion::Any
+        } else {
+            ReadVersion::AtLeast(revision)
+        })
     }
 
     pub(crate) fn freshness(self) -> Freshness {
@@ -59,7 +63,9 @@ pub fn parse_revision(text: &str) -> Option<Revision> {
 /// `resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax`.
 pub fn invalid_version(text: &str) -> String {
     let quoted = go_quote(text);
-    format!("resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax")
+    format!(
+        "resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax"
+    )
 }
 
 /// Parsed selectors of one request; empty ones select everything.
@@ -127,25 +133,32 @@ pub(super) fn corrupt(resource: &Resource, key: &str, error: &dyn std::fmt::Disp
 
 impl Registry {
     /// Reads the target.
-    pub async fn get(&self, target: &Target, version: ReadVersion) -> Result<Arc<CachedObject>, Status> {
+    pub async fn get(
+        &self,
+        target: &Target,
+        version: ReadVersion,
+    ) -> Result<Arc<CachedObject>, Status> {
         let key = self.key(target);
         let cache = self.cache(&target.resource);
-        let answer = cache
-            .get(&key, version.freshness())
-            .await
-            .map_err(|e| storage_status(&e, &target.resource, &target.name, StorageOperation::Get))?;
+        let answer = cache.get(&key, version.freshness()).await.map_err(|e| {
+            storage_status(&e, &target.resource, &target.name, StorageOperation::Get)
+        })?;
         answer
             .object
             .ok_or_else(|| Status::not_found(&target.resource.group_resource(), &target.name))
     }
 
     /// The target as the cache has it.
-    pub(super) async fn cached(&self, target: &Target) -> Result<Option<Arc<CachedObject>>, Status> {
+    pub(super) async fn cached(
+        &self,
+        target: &Target,
+    ) -> Result<Option<Arc<CachedObject>>, Status> {
         let key = self.key(target);
         let cache = self.cache(&target.resource);
         let answer = cache.get(&key, Freshness::Any).await;
-        let answer =
-            answer.map_err(|e| storage_status(&e, &target.resource, &target.name, StorageOperation::Get))?;
+        let answer = answer.map_err(|e| {
+            storage_status(&e, &target.resource, &target.name, StorageOperation::Get)
+        })?;
         Ok(answer.object)
     }
 
@@ -176,14 +189,26 @@ impl Registry {
     }
 
     /// Lists the target's collection.
-    pub async fn list(&self, target: &Target, version: ReadVersion, selection: &Selection, page: Page) -> Result<Listing, Status> {
+    pub async fn list(
+        &self,
+        target: &Target,
+        version: ReadVersion,
+        selection: &Selection,
+        page: Page,
+    ) -> Result<Listing, Status> {
         self.list_raw(target, version, selection, page)
             .await
             .map_err(|e| list_status(&e, &target.resource))
     }
 
     /// As [`Registry::list`], with the storage error as it is (continue tokens need it).
-    pub async fn list_raw(&self, target: &Target, version: ReadVersion, selection: &Selection, page: Page) -> Result<Listing, Error> {
+    pub async fn list_raw(
+        &self,
+        target: &Target,
+        version: ReadVersion,
+        selection: &Selection,
+        page: Page,
+    ) -> Result<Listing, Error> {
         let filter = |object: &CachedObject| selection.matches(object);
         let everything = selection.is_everything();
         let query = ListQuery {
@@ -208,7 +233,9 @@ impl Registry {
         let filter: Option<Filter> = if selection.is_everything() {
             None
         } else {
-            Some(Arc::new(move |object: &CachedObject| selection.matches(object)))
+            Some(Arc::new(move |object: &CachedObject| {
+                selection.matches(object)
+            }))
         };
         let query = WatchQuery {
             scope,
@@ -256,8 +283,5 @@ pub struct WatchOptions {
 
 /// A failed list or watch start as the client sees it.
 pub fn list_status(error: &Error, resource: &Resource) -> Status {
-    match error {
-        Error::Initializing => Status::too_many_requests("storage is (re)initializing", 1),
-        other => storage_status(other, resource, "", StorageOperation::List),
-    }
+    storage_status(error, resource, "", StorageOperation::List)
 }

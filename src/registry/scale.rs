@@ -8,7 +8,13 @@ use crate::registry::meta;
 pub fn of(object: &Value) -> Value {
     let metadata = meta::metadata(object);
     let mut scale_metadata = serde_json::Map::new();
-    for member in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+    for member in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
         if let Some(value) = metadata.get(member) {
             scale_metadata.insert(member.into(), value.clone());
         }
@@ -43,17 +49,36 @@ pub fn apply(object: &mut Value, scale: &Value) {
 /// A selector as `metav1.FormatLabelSelector`'s parts print: sorted, comma-joined. A plain map (of
 /// ReplicationController) or a LabelSelector.
 fn selector_text(selector: &Value) -> String {
-    let Some(map) = selector.as_object() else { return String::new() };
+    let Some(map) = selector.as_object() else {
+        return String::new();
+    };
     let is_label_selector = map.contains_key("matchLabels") || map.contains_key("matchExpressions");
-    let labels = if is_label_selector { map.get("matchLabels").and_then(Value::as_object) } else { Some(map) };
+    let labels = if is_label_selector {
+        map.get("matchLabels").and_then(Value::as_object)
+    } else {
+        Some(map)
+    };
     let equalities = labels.into_iter().flatten();
     let mut terms: Vec<(String, String)> = equalities
-        .map(|(key, value)| (key.clone(), format!("{key}={}", value.as_str().unwrap_or(""))))
+        .map(|(key, value)| {
+            (
+                key.clone(),
+                format!("{key}={}", value.as_str().unwrap_or("")),
+            )
+        })
         .collect();
-    let expressions = if is_label_selector { selector["matchExpressions"].as_array() } else { None };
+    let expressions = if is_label_selector {
+        selector["matchExpressions"].as_array()
+    } else {
+        None
+    };
     terms.extend(expressions.into_iter().flatten().map(expression));
     terms.sort();
-    terms.into_iter().map(|(_, term)| term).collect::<Vec<_>>().join(",")
+    terms
+        .into_iter()
+        .map(|(_, term)| term)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn expression(expression: &Value) -> (String, String) {

@@ -23,7 +23,9 @@ pub(super) async fn store_stage<T>(
     let result = future.await;
     match &result {
         Ok(_) => ctx.stages.end(name, began, "ok", ""),
-        Err(Error::KeyExists { .. } | Error::Conflict { .. }) => ctx.stages.end(name, began, "conflict", ""),
+        Err(Error::KeyExists { .. } | Error::Conflict { .. }) => {
+            ctx.stages.end(name, began, "conflict", "")
+        }
         Err(error) => ctx.stages.end(name, began, "error", error.to_string()),
     }
     result

@@ -59,12 +59,23 @@ enum Round {
 
 impl Registry {
     /// Updates the target.
-    pub async fn update(&self, ctx: &mut RequestContext, target: &Target, update: Update<'_>) -> Result<Written, Status> {
-        self.update_with(ctx, target, update, self.admission.get()).await
+    pub async fn update(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        update: Update<'_>,
+    ) -> Result<Written, Status> {
+        self.update_with(ctx, target, update, self.admission.get())
+            .await
     }
 
     /// As [`Registry::update`], past admission: for what the server itself writes.
-    pub async fn update_unadmitted(&self, ctx: &mut RequestContext, target: &Target, update: Update<'_>) -> Result<Written, Status> {
+    pub async fn update_unadmitted(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+        update: Update<'_>,
+    ) -> Result<Written, Status> {
         self.update_with(ctx, target, update, None).await
     }
 
@@ -85,7 +96,10 @@ impl Registry {
                 return self.create_on_update(ctx, target, update, chain).await;
             };
             let from_cache = current.from_cache;
-            match self.update_round(ctx, target, &current, &mut update, chain).await {
+            match self
+                .update_round(ctx, target, &current, &mut update, chain)
+                .await
+            {
                 Ok(Round::Done(written)) => return Ok(*written),
                 Ok(Round::Again) => existing = self.read_live_existing(ctx, target).await?,
                 // The decision may rest on an old copy: look once more, live.
@@ -106,7 +120,10 @@ impl Registry {
         chain: Option<&AdmissionChain>,
     ) -> Result<Written, Status> {
         if !update.creates {
-            return Err(Status::not_found(&target.resource.group_resource(), &target.name));
+            return Err(Status::not_found(
+                &target.resource.group_resource(),
+                &target.name,
+            ));
         }
         if let Some(uid) = update.precondition_uid.as_deref() {
             return Err(self.uid_precondition_failed(target, uid, ""));
@@ -117,7 +134,8 @@ impl Registry {
         }
         let mut object = transform.object;
         meta::set(&mut object, "resourceVersion", None);
-        self.create_with(ctx, target, object, update.options, chain).await
+        self.create_with(ctx, target, object, update.options, chain)
+            .await
     }
 
     async fn update_round(
@@ -135,7 +153,10 @@ impl Registry {
         {
             return Err(self.uid_precondition_failed(target, uid, meta::text(old, "uid")));
         }
-        let Transform { mut object, warnings } = (update.transform)(Some(old))?;
+        let Transform {
+            mut object,
+            warnings,
+        } = (update.transform)(Some(old))?;
         let asked_version = self.check_version(target, &mut object, old)?;
         let admit = Admit {
             chain,
@@ -157,7 +178,11 @@ impl Registry {
         let stored = self.stored(&object, resource);
         if stored == existing.stored {
             ctx.audit.no_op = true;
-            meta::set_text(&mut object, "resourceVersion", &existing.revision.to_string());
+            meta::set_text(
+                &mut object,
+                "resourceVersion",
+                &existing.revision.to_string(),
+            );
             return Ok(Round::Done(Box::new(Written {
                 object,
                 created: false,
@@ -166,10 +191,16 @@ impl Registry {
             })));
         }
         if self.deletion_is_complete(target, &object) {
-            return self.remove_by_update(ctx, target, object, existing, update.options).await;
+            return self
+                .remove_by_update(ctx, target, object, existing, update.options)
+                .await;
         }
         if update.options.dry_run {
-            meta::set_text(&mut object, "resourceVersion", &existing.revision.to_string());
+            meta::set_text(
+                &mut object,
+                "resourceVersion",
+                &existing.revision.to_string(),
+            );
             return Ok(Round::Done(Box::new(Written {
                 object,
                 created: false,
@@ -178,7 +209,9 @@ impl Registry {
             })));
         }
         let key = self.key(target);
-        let written = self.storage.update(&key, stored, existing.revision, self.ttl(resource));
+        let written = self
+            .storage
+            .update(&key, stored, existing.revision, self.ttl(resource));
         match store_stage(ctx, StorageOperation::Update, written).await {
             Ok(revision) => {
                 meta::set_text(&mut object, "resourceVersion", &revision.to_string());
@@ -193,29 +226,50 @@ impl Registry {
                 Err(Status::modified(&resource.group_resource(), &target.name))
             }
             Err(Error::Conflict { .. }) => Ok(Round::Again),
-            Err(error) => Err(storage_status(&error, resource, &target.name, StorageOperation::Update)),
+            Err(error) => Err(storage_status(
+                &error,
+                resource,
+                &target.name,
+                StorageOperation::Update,
+            )),
         }
     }
 
     /// Compares the resourceVersion of the new object with the stored one. Answers whether the
     /// client asked for one.
-    fn check_version(&self, target: &Target, object: &mut Value, old: &Value) -> Result<bool, Status> {
+    fn check_version(
+        &self,
+        target: &Target,
+        object: &mut Value,
+        old: &Value,
+    ) -> Result<bool, Status> {
         let resource = &target.resource;
         let asked = meta::text(object, "resourceVersion").to_string();
         let parsed: u64 = if asked.is_empty() {
             0
         } else {
             let quoted = crate::api::field::go_quote(&asked);
-            asked
-                .parse()
-                .map_err(|_| Status::failure(500, "", format!("strconv.ParseUint: parsing {quoted}: invalid syntax")))?
+            asked.parse().map_err(|_| {
+                Status::failure(
+                    500,
+                    "",
+                    format!("strconv.ParseUint: parsing {quoted}: invalid syntax"),
+                )
+            })?
         };
         let stored = meta::text(old, "resourceVersion");
         if parsed == 0 {
             if !resource.allow_unconditional_update {
                 let mut errors = FieldErrors::default();
-                let path = Path::ROOT.field("metadata").field("resourceVersion").to_string();
-                errors.invalid(&Path::ROOT.field(&path), &json!(0), "must be specified for an update");
+                let path = Path::ROOT
+                    .field("metadata")
+                    .field("resourceVersion")
+                    .to_string();
+                errors.invalid(
+                    &Path::ROOT.field(&path),
+                    &json!(0),
+                    "must be specified for an update",
+                );
                 let kind = GroupKind::new(resource.group.clone(), resource.plural.clone());
                 return Err(Status::invalid(&kind, &target.name, &errors));
             }
@@ -229,14 +283,23 @@ impl Registry {
     }
 
     /// Takes over what an update may not change and counts the generation.
-    fn prepare_update(&self, target: &Target, object: &mut Value, old: &Value, write: &WriteContext<'_>) {
+    fn prepare_update(
+        &self,
+        target: &Target,
+        object: &mut Value,
+        old: &Value,
+        write: &WriteContext<'_>,
+    ) {
         let strategy = target.strategy();
         let resource = &target.resource;
         for member in ["creationTimestamp", "generation", "selfLink"] {
             meta::set(object, member, meta::metadata(old).get(member).cloned());
         }
         for member in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-            if meta::metadata(object).get(member).is_none_or(Value::is_null) {
+            if meta::metadata(object)
+                .get(member)
+                .is_none_or(Value::is_null)
+            {
                 meta::set(object, member, meta::metadata(old).get(member).cloned());
             }
         }
@@ -247,7 +310,10 @@ impl Registry {
             }
         }
         strategy.prepare_for_update(object, old, write);
-        if resource.tracks_generation && target.subresource != "status" && strategy.spec_changed(object, old) {
+        if resource.tracks_generation
+            && target.subresource != "status"
+            && strategy.spec_changed(object, old)
+        {
             meta::set(object, "generation", Some(json!(meta::generation(old) + 1)));
         }
     }
@@ -264,11 +330,21 @@ impl Registry {
         let mut errors = FieldErrors::default();
         let path = Path::ROOT.field("metadata");
         let strategy = target.strategy();
-        meta_rules::validate_object_meta_update(&object["metadata"], &old["metadata"], &path, &mut errors);
+        meta_rules::validate_object_meta_update(
+            &object["metadata"],
+            &old["metadata"],
+            &path,
+            &mut errors,
+        );
         strategy.validate(object, Some(old), write, &mut errors);
         if !errors.is_empty() {
-            ctx.stages.end("validation", began, "invalid", errors.to_aggregate());
-            return Err(Status::invalid(&target.resource.group_kind(), &target.name, &errors));
+            ctx.stages
+                .end("validation", began, "invalid", errors.to_aggregate());
+            return Err(Status::invalid(
+                &target.resource.group_kind(),
+                &target.name,
+                &errors,
+            ));
         }
         ctx.stages.end("validation", began, "ok", "");
         for warning in strategy.warnings(object, Some(old), write) {
@@ -293,11 +369,20 @@ impl Registry {
                 Err(Error::Conflict { .. }) => return Ok(Round::Again),
                 Err(error) => {
                     let name = &target.name;
-                    return Err(storage_status(&error, &target.resource, name, StorageOperation::Delete));
+                    return Err(storage_status(
+                        &error,
+                        &target.resource,
+                        name,
+                        StorageOperation::Delete,
+                    ));
                 }
             }
         }
-        meta::set_text(&mut object, "resourceVersion", &existing.revision.to_string());
+        meta::set_text(
+            &mut object,
+            "resourceVersion",
+            &existing.revision.to_string(),
+        );
         Ok(Round::Done(Box::new(Written {
             object,
             created: false,
@@ -339,11 +424,17 @@ impl Registry {
     }
 
     /// Reads the target from the store.
-    pub(super) async fn read_live_existing(&self, ctx: &mut RequestContext, target: &Target) -> Result<Option<Existing>, Status> {
+    pub(super) async fn read_live_existing(
+        &self,
+        ctx: &mut RequestContext,
+        target: &Target,
+    ) -> Result<Option<Existing>, Status> {
         let key = self.key(target);
         let got = store_stage(ctx, StorageOperation::Get, self.storage.get(&key))
             .await
-            .map_err(|e| storage_status(&e, &target.resource, &target.name, StorageOperation::Get))?;
+            .map_err(|e| {
+                storage_status(&e, &target.resource, &target.name, StorageOperation::Get)
+            })?;
         let Some(kv) = got.kv else { return Ok(None) };
         let object = self
             .tree(&kv.value, kv.mod_revision, &target.resource)
@@ -360,7 +451,9 @@ impl Registry {
 
 /// A main-resource write keeps the stored status.
 fn keep_status(object: &mut Value, old: &Value) {
-    let Some(map) = object.as_object_mut() else { return };
+    let Some(map) = object.as_object_mut() else {
+        return;
+    };
     match old.get("status") {
         Some(status) => {
             map.insert("status".into(), status.clone());

@@ -59,9 +59,9 @@ impl Patch {
                 merge::merge(&mut patched, &self.document);
                 Ok(patched)
             }
-            PatchType::Json | PatchType::Strategic | PatchType::Apply => {
-                Err(Status::unsupported_media_type("this patch type is not supported yet"))
-            }
+            PatchType::Json | PatchType::Strategic | PatchType::Apply => Err(
+                Status::unsupported_media_type("this patch type is not supported yet"),
+            ),
         }
     }
 }

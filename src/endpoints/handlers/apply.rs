@@ -18,5 +18,7 @@ pub async fn apply(
     _negotiated: Negotiated,
     _options: &WriteOptions,
 ) -> Result<ApiResponse, Status> {
-    Err(Status::unsupported_media_type("server-side apply is not supported yet"))
+    Err(Status::unsupported_media_type(
+        "server-side apply is not supported yet",
+    ))
 }

@@ -18,23 +18,32 @@ const BINDING: Expected<'static> = Expected {
 };
 
 /// Answers POST of pods/x/binding and of the legacy bindings collection.
-pub async fn bind(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn bind(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
     let (binding, options) = special::posted(endpoints, request, &BINDING).await?;
     let name = meta::name(&binding).to_string();
     if !target.name.is_empty() && name != target.name {
-        return Err(Status::bad_request("name in URL does not match name in Binding object"));
+        return Err(Status::bad_request(
+            "name in URL does not match name in Binding object",
+        ));
     }
     check(&binding)?;
     let table = endpoints.registry.table().load();
-    let pods = table.get("", "v1", "pods").ok_or_else(Status::no_such_resource)?;
+    let pods = table
+        .get("", "v1", "pods")
+        .ok_or_else(Status::no_such_resource)?;
     let mut pod = Target::new(pods.clone(), &target.namespace, &name);
     pod.subresource = "binding".into();
     let uid = meta::text(&binding, "uid");
     let update = Update {
         precondition_uid: (!uid.is_empty()).then(|| uid.to_string()),
         transform: Box::new(|old| {
-            let old = old.ok_or_else(|| Status::not_found(&pod.resource.group_resource(), &name))?;
+            let old =
+                old.ok_or_else(|| Status::not_found(&pod.resource.group_resource(), &name))?;
             Ok(Transform {
                 object: bound(old, &binding, &name)?,
                 warnings: Vec::new(),
@@ -43,7 +52,10 @@ pub async fn bind(endpoints: &Endpoints, request: &mut ApiRequest, target: &Targ
         creates: false,
         options: &options,
     };
-    endpoints.registry.update(&mut request.ctx, &pod, update).await?;
+    endpoints
+        .registry
+        .update(&mut request.ctx, &pod, update)
+        .await?;
     let mut status = Status::success(201, None);
     status.explicit_code = true;
     render::success(&mut request.ctx, negotiated, &status)
@@ -67,15 +79,26 @@ fn check(binding: &Value) -> Result<(), Status> {
 
 /// The pod with its node set.
 fn bound(old: &Value, binding: &Value, name: &str) -> Result<Value, Status> {
-    let conflict = |why: String| Err(Status::conflict(&GroupResource::new("", "pods/binding"), name, &why));
+    let conflict = |why: String| {
+        Err(Status::conflict(
+            &GroupResource::new("", "pods/binding"),
+            name,
+            &why,
+        ))
+    };
     if meta::is_being_deleted(old) {
-        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+        return conflict(format!(
+            "pod {name} is being deleted, cannot be assigned to a host"
+        ));
     }
     let node = old["spec"]["nodeName"].as_str().unwrap_or("");
     if !node.is_empty() {
         return conflict(format!("pod {name} is already assigned to node \"{node}\""));
     }
-    if old["spec"]["schedulingGates"].as_array().is_some_and(|g| !g.is_empty()) {
+    if old["spec"]["schedulingGates"]
+        .as_array()
+        .is_some_and(|g| !g.is_empty())
+    {
         return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
     let mut pod = old.clone();
@@ -87,15 +110,26 @@ fn bound(old: &Value, binding: &Value, name: &str) -> Result<Value, Status> {
         status.remove("nominatedNodeName");
     }
     set_scheduled(&mut pod);
-    meta::set_text(&mut pod, "resourceVersion", meta::text(binding, "resourceVersion"));
+    meta::set_text(
+        &mut pod,
+        "resourceVersion",
+        meta::text(binding, "resourceVersion"),
+    );
     Ok(pod)
 }
 
 fn merge(pod: &mut Value, binding: &Value, member: &str) {
-    let Some(added) = binding["metadata"][member].as_object().filter(|m| !m.is_empty()) else {
+    let Some(added) = binding["metadata"][member]
+        .as_object()
+        .filter(|m| !m.is_empty())
+    else {
         return;
     };
-    let mut merged = meta::metadata(pod).get(member).and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut merged = meta::metadata(pod)
+        .get(member)
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
     merged.extend(added.clone());
     meta::set(pod, member, Some(Value::Object(merged)));
 }

@@ -49,7 +49,10 @@ impl<'a> Expected<'a> {
 /// Reads the whole body, up to the limit.
 pub async fn read(request: &mut ApiRequest) -> Result<Bytes, Status> {
     let too_large = || Status::too_large(format!("limit is {BODY_BYTES_MAX}"));
-    let declared = request.ctx.header("content-length").and_then(|l| l.parse::<usize>().ok());
+    let declared = request
+        .ctx
+        .header("content-length")
+        .and_then(|l| l.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(too_large());
     }
@@ -62,11 +65,17 @@ pub async fn read(request: &mut ApiRequest) -> Result<Bytes, Status> {
             Ok(collected.to_bytes())
         }
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            request.ctx.stages.end("read-body", began, "error", "too large");
+            request
+                .ctx
+                .stages
+                .end("read-body", began, "error", "too large");
             Err(too_large())
         }
         Err(error) => {
-            request.ctx.stages.end("read-body", began, "error", error.to_string());
+            request
+                .ctx
+                .stages
+                .end("read-body", began, "error", error.to_string());
             Err(Status::bad_request("the request body could not be read"))
         }
     }
@@ -106,7 +115,8 @@ pub fn object(
     let mut value = match outcome {
         Ok(value) => value,
         Err(status) => {
-            ctx.stages.end("decode", began, "error", status.message.clone());
+            ctx.stages
+                .end("decode", began, "error", status.message.clone());
             return Err(status);
         }
     };
@@ -152,7 +162,8 @@ pub fn delete_options(bytes: &Bytes, encoding: Encoding) -> Result<Value, Status
         )));
     }
     let schema = schema::definition("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
-    let decoded = schema::decode(bytes, format, schema).map_err(|e| Status::bad_request(e.to_string()))?;
+    let decoded =
+        schema::decode(bytes, format, schema).map_err(|e| Status::bad_request(e.to_string()))?;
     Ok(decoded.value)
 }
 
@@ -168,7 +179,12 @@ fn apply_validation(
         FieldValidation::Warn => problems.into_iter().for_each(|p| ctx.warn(p)),
         FieldValidation::Strict if !problems.is_empty() => {
             let list = problems.join(", ");
-            return Err(cannot_be_handled(expected, expected.kind, expected.version, &format!("strict decoding error: {list}")));
+            return Err(cannot_be_handled(
+                expected,
+                expected.kind,
+                expected.version,
+                &format!("strict decoding error: {list}"),
+            ));
         }
         FieldValidation::Strict => {}
     }
@@ -188,11 +204,22 @@ fn decode(
     };
     let unrecognized = |error: &str| unrecognized(expected, bytes, error);
     let found = schema::type_meta(bytes, format).map_err(|e| unrecognized(&e))?;
-    let api_version = if found.api_version.is_empty() { expected.api_version() } else { found.api_version };
-    let kind = if found.kind.is_empty() { expected.kind.to_string() } else { found.kind };
+    let api_version = if found.api_version.is_empty() {
+        expected.api_version()
+    } else {
+        found.api_version
+    };
+    let kind = if found.kind.is_empty() {
+        expected.kind.to_string()
+    } else {
+        found.kind
+    };
     let group_version = GroupVersion::parse(&api_version)
         .ok_or_else(|| unrecognized(&format!("unexpected GroupVersion string: {api_version}")))?;
-    if kind != expected.kind || group_version.group != expected.group || group_version.version != expected.version {
+    if kind != expected.kind
+        || group_version.group != expected.group
+        || group_version.version != expected.version
+    {
         return Err(wrong_type(table, expected, &group_version, &kind));
     }
     let gvk = crate::api::names::GroupVersionKind::new(
@@ -200,10 +227,16 @@ fn decode(
         expected.version.to_string(),
         expected.kind.to_string(),
     );
-    let schema = if expected.custom { None } else { schema::builtin(&gvk) };
+    let schema = if expected.custom {
+        None
+    } else {
+        schema::builtin(&gvk)
+    };
     let decoded = schema::decode(bytes, format, schema).map_err(|error| match error {
         DecodeError::Syntax(text) => unrecognized(&text),
-        DecodeError::Type(text) => cannot_be_handled(expected, expected.kind, expected.version, &text),
+        DecodeError::Type(text) => {
+            cannot_be_handled(expected, expected.kind, expected.version, &text)
+        }
     })?;
     let mut value = decoded.value;
     if let Some(schema) = schema {
@@ -215,10 +248,15 @@ fn decode(
 fn decode_protobuf(expected: &Expected<'_>, bytes: &Bytes) -> Result<(Value, Vec<String>), Status> {
     match crate::api::protobuf::decode(bytes, expected.group, expected.version, expected.kind) {
         Ok(value) => Ok((value, Vec::new())),
-        Err(crate::api::protobuf::Error::Unrecognized(text)) => Err(unrecognized(expected, bytes, &text)),
-        Err(crate::api::protobuf::Error::Type(text)) => {
-            Err(cannot_be_handled(expected, expected.kind, expected.version, &text))
+        Err(crate::api::protobuf::Error::Unrecognized(text)) => {
+            Err(unrecognized(expected, bytes, &text))
         }
+        Err(crate::api::protobuf::Error::Type(text)) => Err(cannot_be_handled(
+            expected,
+            expected.kind,
+            expected.version,
+            &text,
+        )),
     }
 }
 
@@ -239,8 +277,15 @@ fn cannot_be_handled(expected: &Expected<'_>, kind: &str, version: &str, error: 
     ))
 }
 
-fn wrong_type(table: &ResourceTable, expected: &Expected<'_>, found: &GroupVersion, kind: &str) -> Status {
-    let known = table.by_gvk(&found.group, &found.version, kind).is_some_and(|row| !row.custom);
+fn wrong_type(
+    table: &ResourceTable,
+    expected: &Expected<'_>,
+    found: &GroupVersion,
+    kind: &str,
+) -> Status {
+    let known = table
+        .by_gvk(&found.group, &found.version, kind)
+        .is_some_and(|row| !row.custom);
     let error = if expected.custom {
         let wanted = expected.api_version();
         return Status::bad_request(format!(
@@ -252,13 +297,20 @@ fn wrong_type(table: &ResourceTable, expected: &Expected<'_>, found: &GroupVersi
             "the API version in the data ({found}) does not match the expected API version ({wanted})"
         ));
     } else if known {
-        let package = expected.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+        let package = expected
+            .group
+            .split('.')
+            .next()
+            .filter(|g| !g.is_empty())
+            .unwrap_or("core");
         format!(
             "converting ({}.{kind}) to ({package}.{}): unknown conversion",
             found.version, expected.kind
         )
     } else {
-        format!("no kind \"{kind}\" is registered for version \"{found}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"")
+        format!(
+            "no kind \"{kind}\" is registered for version \"{found}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        )
     };
     cannot_be_handled(expected, kind, &found.version, &error)
 }

@@ -14,10 +14,15 @@ use crate::registry::Target;
 use crate::request::{ApiRequest, ApiResponse};
 
 /// Connects.
-pub async fn connect(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn connect(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     let owner = owner(target);
     let found = endpoints.registry.read_live(&owner).await?;
-    let object = found.ok_or_else(|| Status::not_found(&owner.resource.group_resource(), &owner.name))?;
+    let object =
+        found.ok_or_else(|| Status::not_found(&owner.resource.group_resource(), &owner.name))?;
     match (target.resource.plural.as_ref(), target.subresource.as_str()) {
         ("pods", "log") => log(request, &object, &owner.name),
         ("pods", "exec" | "attach") => {
@@ -30,7 +35,9 @@ pub async fn connect(endpoints: &Endpoints, request: &mut ApiRequest, target: &T
             "no endpoints available for service \"{}\"",
             target.name
         ))),
-        _ => Err(Status::internal("dialing nodes is not supported by this version")),
+        _ => Err(Status::internal(
+            "dialing nodes is not supported by this version",
+        )),
     }
 }
 
@@ -59,7 +66,9 @@ fn log(request: &ApiRequest, pod: &Value, name: &str) -> Result<ApiResponse, Sta
             ..ApiResponse::default()
         });
     }
-    Err(Status::internal("dialing kubelets is not supported by this version"))
+    Err(Status::internal(
+        "dialing kubelets is not supported by this version",
+    ))
 }
 
 fn check_log_options(request: &ApiRequest, name: &str) -> Result<(), Status> {
@@ -71,7 +80,11 @@ fn check_log_options(request: &ApiRequest, name: &str) -> Result<(), Status> {
         errors.invalid(&path, &json!(n), "must be greater than or equal to 0");
     }
     if let Some(n) = number("limitBytes").filter(|n| *n < 1) {
-        errors.invalid(&Path::ROOT.field("limitBytes"), &json!(n), "must be greater than 0");
+        errors.invalid(
+            &Path::ROOT.field("limitBytes"),
+            &json!(n),
+            "must be greater than 0",
+        );
     }
     let since_seconds = number("sinceSeconds");
     match (since_seconds, ctx.query_value("sinceTime").is_some()) {
@@ -80,14 +93,22 @@ fn check_log_options(request: &ApiRequest, name: &str) -> Result<(), Status> {
             errors.forbidden(&Path::ROOT.field("[]"), text);
         }
         (Some(n), false) if n < 1 => {
-            errors.invalid(&Path::ROOT.field("sinceSeconds"), &json!(n), "must be greater than 0");
+            errors.invalid(
+                &Path::ROOT.field("sinceSeconds"),
+                &json!(n),
+                "must be greater than 0",
+            );
         }
         _ => {}
     }
     if errors.is_empty() {
         return Ok(());
     }
-    Err(Status::invalid(&GroupKind::new("", "PodLogOptions"), name, &errors))
+    Err(Status::invalid(
+        &GroupKind::new("", "PodLogOptions"),
+        name,
+        &errors,
+    ))
 }
 
 /// The container that is meant, or why that cannot be told.
@@ -102,9 +123,15 @@ fn container(request: &ApiRequest, pod: &Value, name: &str) -> Result<String, St
         if names.iter().any(|(_, n)| *n == asked) {
             return Ok(asked.into_owned());
         }
-        return Err(Status::bad_request(format!("container {asked} is not valid for pod {name}")));
+        return Err(Status::bad_request(format!(
+            "container {asked} is not valid for pod {name}"
+        )));
     }
-    let plain: Vec<&str> = names.iter().filter(|(l, _)| *l == "containers").map(|(_, n)| *n).collect();
+    let plain: Vec<&str> = names
+        .iter()
+        .filter(|(l, _)| *l == "containers")
+        .map(|(_, n)| *n)
+        .collect();
     if let [only] = plain.as_slice()
         && names.len() == 1
     {
@@ -119,7 +146,10 @@ fn container(request: &ApiRequest, pod: &Value, name: &str) -> Result<String, St
         list("containers")
     );
     if !list("initContainers").is_empty() {
-        text.push_str(&format!(" or one of the init containers: [{}]", list("initContainers")));
+        text.push_str(&format!(
+            " or one of the init containers: [{}]",
+            list("initContainers")
+        ));
     }
     if !list("ephemeralContainers").is_empty() {
         text.push_str(&format!(
@@ -136,7 +166,11 @@ fn host(pod: &Value) -> &str {
 
 fn no_host(pod: &Value, name: &str) -> Result<ApiResponse, Status> {
     if host(pod).is_empty() {
-        return Err(Status::bad_request(format!("pod {name} does not have a host assigned")));
+        return Err(Status::bad_request(format!(
+            "pod {name} does not have a host assigned"
+        )));
     }
-    Err(Status::internal("dialing kubelets is not supported by this version"))
+    Err(Status::internal(
+        "dialing kubelets is not supported by this version",
+    ))
 }

@@ -10,7 +10,11 @@ use crate::registry::{Target, meta};
 use crate::request::{ApiRequest, ApiResponse};
 
 /// Creates an object, or performs the subresource or virtual resource that takes a POST.
-pub async fn create(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn create(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     if !target.subresource.is_empty() || target.resource.storage_prefix.is_empty() {
         return special::create(endpoints, request, target).await;
     }
@@ -23,12 +27,23 @@ pub async fn create(endpoints: &Endpoints, request: &mut ApiRequest, target: &Ta
     let table = endpoints.registry.table().load();
     let object = body::object(ctx, &table, target, &bytes, options.field_validation)?;
     let target = target.with_name(&target.namespace, meta::name(&object));
-    let written = endpoints.registry.create(ctx, &target, object, &options).await?;
-    render::object(ctx, &target, negotiated, StatusCode::CREATED, &written.object)
+    let written = endpoints
+        .registry
+        .create(ctx, &target, object, &options)
+        .await?;
+    render::object(
+        ctx,
+        &target,
+        negotiated,
+        StatusCode::CREATED,
+        &written.object,
+    )
 }
 
 /// Notes what the options say for the audit event.
 pub fn note_options(ctx: &mut crate::request::RequestContext, options: &WriteOptions) {
     ctx.audit.dry_run = options.dry_run;
-    ctx.audit.field_manager = options.has_field_manager.then(|| options.field_manager.clone());
+    ctx.audit.field_manager = options
+        .has_field_manager
+        .then(|| options.field_manager.clone());
 }

@@ -11,7 +11,11 @@ use crate::registry::{Deleted, Target};
 use crate::request::{ApiRequest, ApiResponse, AuditLevel};
 
 /// Deletes an object.
-pub async fn delete(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn delete(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
     let options = options(request, target).await?;
     let ctx = &mut request.ctx;
@@ -20,7 +24,11 @@ pub async fn delete(endpoints: &Endpoints, request: &mut ApiRequest, target: &Ta
     let deletion = endpoints.registry.delete(ctx, target, &options).await?;
     // 202 only where the client used the deprecated option and the object stays for now.
     let lingers = !deletion.removed && options.orphan_dependents == Some(false);
-    let code = if lingers { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let code = if lingers {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
     match endpoints.registry.deletion_answer(target, deletion) {
         Deleted::Object(object) => render::object(ctx, target, negotiated, code, &object),
         Deleted::Status(status) => render::success(ctx, negotiated, &status),
@@ -43,7 +51,11 @@ pub async fn options(request: &mut ApiRequest, target: &Target) -> Result<Delete
 }
 
 /// Jobs are special for their history: orphaning is still their default over REST.
-fn warn_orphans(ctx: &mut crate::request::RequestContext, target: &Target, options: &DeleteOptions) {
+fn warn_orphans(
+    ctx: &mut crate::request::RequestContext,
+    target: &Target,
+    options: &DeleteOptions,
+) {
     let rules = target.strategy().deletion();
     let chosen = options.propagation_policy.is_some() || options.orphan_dependents.is_some();
     if let Some(text) = rules.orphan_warning.filter(|_| !chosen) {

@@ -1,6 +1,5 @@
 //! DELETE of a collection: lists by the selectors, deletes each.
 
-use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::api::options::ListOptions;
@@ -11,7 +10,11 @@ use crate::registry::{Page, ReadVersion, Target};
 use crate::request::{ApiRequest, ApiResponse};
 
 /// Deletes every object the selectors match and answers them as a list.
-pub async fn delete_collection(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn delete_collection(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
     let list_options = ListOptions::from_query(request.ctx.query(), false)?;
     let selection = select::selection(target, &list_options)?;
@@ -22,7 +25,10 @@ pub async fn delete_collection(endpoints: &Endpoints, request: &mut ApiRequest, 
         .registry
         .list(target, ReadVersion::Latest, &selection, Page::all())
         .await?;
-    let limit = usize::try_from(list_options.limit).ok().filter(|l| *l > 0).unwrap_or(usize::MAX);
+    let limit = usize::try_from(list_options.limit)
+        .ok()
+        .filter(|l| *l > 0)
+        .unwrap_or(usize::MAX);
     let mut items: Vec<Value> = Vec::new();
     for cached in listing.items.iter().take(limit) {
         let one = target.with_name(cached.namespace(), cached.name());
@@ -31,24 +37,8 @@ pub async fn delete_collection(endpoints: &Endpoints, request: &mut ApiRequest, 
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
         }
-        let mut item = endpoints.registry.cached_tree(cached, &target.resource)?;
-        if !target.resource.custom {
-            strip_type(&mut item);
-        }
-        items.push(item);
+        items.push(endpoints.registry.cached_tree(cached, &target.resource)?);
     }
-    let list = json!({
-        "kind": target.resource.list_kind,
-        "apiVersion": target.resource.group_version().to_string(),
-        "metadata": {"resourceVersion": listing.revision.to_string()},
-        "items": items,
-    });
-    render::list_value(ctx, target, negotiated, StatusCode::OK, list)
-}
-
-fn strip_type(item: &mut Value) {
-    if let Some(map) = item.as_object_mut() {
-        map.remove("kind");
-        map.remove("apiVersion");
-    }
+    let metadata = json!({"resourceVersion": listing.revision.to_string()});
+    render::list_items(ctx, target, negotiated, items, metadata)
 }

@@ -24,11 +24,17 @@ const DISRUPTED_PODS_MAX: usize = 2000;
 const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
 
 /// Answers POST of pods/x/eviction.
-pub async fn evict(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn evict(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
     let (eviction, options) = special::posted(endpoints, request, &EVICTION).await?;
     if meta::name(&eviction) != target.name {
-        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+        return Err(Status::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
     }
     let mut delete_options = special::inner_delete_options(&eviction)?;
     if options.dry_run != delete_options.dry_run && eviction["deleteOptions"]["dryRun"].is_array() {
@@ -42,7 +48,8 @@ pub async fn evict(endpoints: &Endpoints, request: &mut ApiRequest, target: &Tar
     let mut pod_target = target.clone();
     pod_target.subresource.clear();
     let pod = endpoints.registry.read_live(&pod_target).await?;
-    let pod = pod.ok_or_else(|| Status::not_found(&target.resource.group_resource(), &target.name))?;
+    let pod =
+        pod.ok_or_else(|| Status::not_found(&target.resource.group_resource(), &target.name))?;
     let ctx = &mut request.ctx;
     if !ignores_budget(&pod) {
         spend_budget(endpoints, ctx, &pod, delete_options.dry_run).await?;
@@ -50,7 +57,10 @@ pub async fn evict(endpoints: &Endpoints, request: &mut ApiRequest, target: &Tar
     if !delete_options.dry_run {
         mark_disrupted(endpoints, ctx, &pod_target).await?;
     }
-    endpoints.registry.delete(ctx, &pod_target, &delete_options).await?;
+    endpoints
+        .registry
+        .delete(ctx, &pod_target, &delete_options)
+        .await?;
     let mut status = Status::success(201, None);
     status.explicit_code = true;
     render::success(ctx, negotiated, &status)
@@ -63,14 +73,19 @@ fn ignores_budget(pod: &Value) -> bool {
 }
 
 /// Takes one disruption from the pod's budget, or refuses.
-async fn spend_budget(endpoints: &Endpoints, ctx: &mut RequestContext, pod: &Value, dry_run: bool) -> Result<(), Status> {
+async fn spend_budget(
+    endpoints: &Endpoints,
+    ctx: &mut RequestContext,
+    pod: &Value,
+    dry_run: bool,
+) -> Result<(), Status> {
     let objects = RegistryObjects(endpoints.registry.clone());
     let resource = crate::api::names::GroupResource::new("policy", "poddisruptionbudgets");
     let budgets = objects.list_cached(&resource, meta::namespace(pod)).await?;
-    let labels = &pod["metadata"]["labels"];
+    let labels = pod["metadata"]["labels"].as_object();
     let matching: Vec<_> = budgets
         .iter()
-        .filter(|b| selector::matches(&b["spec"]["selector"], labels))
+        .filter(|b| selector::matches(b["spec"].get("selector"), labels))
         .collect();
     let budget = match matching.as_slice() {
         [] => return Ok(()),
@@ -87,7 +102,9 @@ async fn spend_budget(endpoints: &Endpoints, ctx: &mut RequestContext, pod: &Val
         return Ok(());
     }
     let table = endpoints.registry.table().load();
-    let row = table.get("policy", "v1", "poddisruptionbudgets").ok_or_else(Status::no_such_resource)?;
+    let row = table
+        .get("policy", "v1", "poddisruptionbudgets")
+        .ok_or_else(Status::no_such_resource)?;
     let mut target = Target::new(row.clone(), meta::namespace(budget), meta::name(budget));
     target.subresource = "status".into();
     let name = meta::name(pod).to_string();
@@ -114,29 +131,38 @@ async fn spend_budget(endpoints: &Endpoints, ctx: &mut RequestContext, pod: &Val
         creates: false,
         options: &options,
     };
-    endpoints.registry.update_unadmitted(ctx, &target, update).await?;
+    endpoints
+        .registry
+        .update_unadmitted(ctx, &target, update)
+        .await?;
     Ok(())
 }
 
 /// A pod that is not ready may go when the budget says so or is met without it.
 fn unready_allowed(pod: &Value, budget: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let ready = conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    let ready = conditions
+        .into_iter()
+        .any(|c| c["type"] == "Ready" && c["status"] == "True");
     if ready {
         return false;
     }
     let healthy = budget["status"]["currentHealthy"].as_i64().unwrap_or(0);
     let desired = budget["status"]["desiredHealthy"].as_i64().unwrap_or(0);
-    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" || (desired > 0 && healthy >= desired)
+    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+        || (desired > 0 && healthy >= desired)
 }
 
 /// Whether the budget has a disruption left; the texts say why not.
 fn check_budget(budget: &Value) -> Result<(), Status> {
     let name = meta::name(budget);
     let status = &budget["status"];
-    let refused = |message: String| Status::failure(429, "TooManyRequests", REFUSED).cause("DisruptionBudget", message, "");
+    let refused = |message: String| {
+        Status::failure(429, "TooManyRequests", REFUSED).cause("DisruptionBudget", message, "")
+    };
     if status["observedGeneration"].as_i64().unwrap_or(0) < meta::generation(budget) {
-        let message = format!("The disruption budget {name} is still being processed by the server.");
+        let message =
+            format!("The disruption budget {name} is still being processed by the server.");
         return Err(refused(message).retry_after(10));
     }
     let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
@@ -147,14 +173,21 @@ fn check_budget(budget: &Value) -> Result<(), Status> {
     if allowed < 0 {
         return forbidden("pdb disruptions allowed is negative");
     }
-    if status["disruptedPods"].as_object().is_some_and(|p| p.len() > DISRUPTED_PODS_MAX) {
-        return forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+    if status["disruptedPods"]
+        .as_object()
+        .is_some_and(|p| p.len() > DISRUPTED_PODS_MAX)
+    {
+        return forbidden(
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        );
     }
     if allowed > 0 {
         return Ok(());
     }
     let conditions = status["conditions"].as_array().into_iter().flatten();
-    let blocked = conditions.into_iter().find(|c| c["type"] == "DisruptionAllowed" && c["status"] == "False");
+    let blocked = conditions
+        .into_iter()
+        .find(|c| c["type"] == "DisruptionAllowed" && c["status"] == "False");
     let text = |key: &str| blocked.and_then(|c| c[key].as_str()).unwrap_or("");
     let healthy = status["currentHealthy"].as_i64().unwrap_or(0);
     let desired = status["desiredHealthy"].as_i64().unwrap_or(0);
@@ -164,10 +197,14 @@ fn check_budget(budget: &Value) -> Result<(), Status> {
             text("message")
         )
     } else if healthy <= desired {
-        format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently")
+        format!(
+            "The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
+        )
     } else if !text("reason").is_empty() {
         let (reason, message) = (text("reason"), text("message"));
-        format!("The disruption budget {name} does not allow evicting pods currently ({reason}): {message}")
+        format!(
+            "The disruption budget {name} does not allow evicting pods currently ({reason}): {message}"
+        )
     } else {
         format!("The disruption budget {name} does not allow evicting pods currently")
     };
@@ -175,7 +212,11 @@ fn check_budget(budget: &Value) -> Result<(), Status> {
 }
 
 /// Sets condition DisruptionTarget on the pod.
-async fn mark_disrupted(endpoints: &Endpoints, ctx: &mut RequestContext, target: &Target) -> Result<(), Status> {
+async fn mark_disrupted(
+    endpoints: &Endpoints,
+    ctx: &mut RequestContext,
+    target: &Target,
+) -> Result<(), Status> {
     let mut status_target = target.clone();
     status_target.subresource = "status".into();
     let options = WriteOptions::default();
@@ -208,6 +249,9 @@ async fn mark_disrupted(endpoints: &Endpoints, ctx: &mut RequestContext, target:
         creates: false,
         options: &options,
     };
-    endpoints.registry.update_unadmitted(ctx, &status_target, update).await?;
+    endpoints
+        .registry
+        .update_unadmitted(ctx, &status_target, update)
+        .await?;
     Ok(())
 }

@@ -12,7 +12,11 @@ use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body};
 use crate::storage::cacher::CachedObject;
 
 /// Answers one object.
-pub async fn get(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn get(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     if target.resource.storage_prefix.is_empty() || target.subresource == "scale" {
         return special::get(endpoints, request, target).await;
     }
@@ -24,8 +28,12 @@ pub async fn get(endpoints: &Endpoints, request: &mut ApiRequest, target: &Targe
     };
     let began = ctx.stages.begin("cache/get");
     let found = endpoints.registry.get(target, version).await;
-    ctx.stages
-        .end("cache/get", began, if found.is_ok() { "ok" } else { "error" }, "");
+    ctx.stages.end(
+        "cache/get",
+        began,
+        if found.is_ok() { "ok" } else { "error" },
+        "",
+    );
     let cached = found?;
     if is_plain(negotiated) && !needs_conversion(target) {
         return Ok(plain(ctx, &cached));

@@ -14,7 +14,11 @@ use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body};
 use crate::storage::Error;
 
 /// Answers a list.
-pub async fn list(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn list(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     if target.resource.storage_prefix.is_empty() {
         return special::list(endpoints, request, target).await;
     }
@@ -30,9 +34,16 @@ pub async fn list(endpoints: &Endpoints, request: &mut ApiRequest, target: &Targ
         *start = format!("{}/{start}", target.namespace);
     }
     let began = ctx.stages.begin("cache/list");
-    let listed = endpoints.registry.list_raw(target, version, &selection, page.clone()).await;
-    ctx.stages
-        .end("cache/list", began, if listed.is_ok() { "ok" } else { "error" }, "");
+    let listed = endpoints
+        .registry
+        .list_raw(target, version, &selection, page.clone())
+        .await;
+    ctx.stages.end(
+        "cache/list",
+        began,
+        if listed.is_ok() { "ok" } else { "error" },
+        "",
+    );
     let listing = listed.map_err(|error| continue_status(&error, target, &page))?;
     let metadata = list_metadata(target, &listing, selection.is_everything());
     if is_plain(negotiated) && !needs_conversion(target) {
@@ -86,7 +97,12 @@ fn list_metadata(target: &Target, listing: &Listing, everything: bool) -> Value 
 }
 
 /// Splices the cached bytes of the items into a list.
-fn plain(ctx: &mut crate::request::RequestContext, target: &Target, listing: &Listing, metadata: &Value) -> ApiResponse {
+fn plain(
+    ctx: &mut crate::request::RequestContext,
+    target: &Target,
+    listing: &Listing,
+    metadata: &Value,
+) -> ApiResponse {
     let row = &target.resource;
     let head = format!(
         "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
@@ -102,7 +118,11 @@ fn plain(ctx: &mut crate::request::RequestContext, target: &Target, listing: &Li
             (0, false) => segments.push(Bytes::from_static(b"{")),
             (_, false) => segments.push(Bytes::from_static(b",{")),
         }
-        segments.push(if row.custom { cached.json() } else { cached.list_item_tail() });
+        segments.push(if row.custom {
+            cached.json()
+        } else {
+            cached.list_item_tail()
+        });
     }
     segments.push(Bytes::from_static(b"]}\n"));
     if ctx.audit.level >= AuditLevel::RequestResponse {

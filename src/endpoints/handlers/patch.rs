@@ -22,8 +22,13 @@ pub fn patch_type(ctx: &RequestContext) -> Option<PatchType> {
 }
 
 /// Patches an object or a subresource of it.
-pub async fn patch(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
-    let kind = patch_type(&request.ctx).ok_or_else(|| Status::unsupported_media_type("415: Unsupported Media Type"))?;
+pub async fn patch(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
+    let kind = patch_type(&request.ctx)
+        .ok_or_else(|| Status::unsupported_media_type("415: Unsupported Media Type"))?;
     if target.resource.custom && kind == PatchType::Strategic {
         return Err(Status::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: \
@@ -46,7 +51,8 @@ pub async fn patch(endpoints: &Endpoints, request: &mut ApiRequest, target: &Tar
         return apply::apply(endpoints, ctx, target, &bytes, negotiated, &options).await;
     }
     if target.subresource == "scale" {
-        return special::patch_scale(endpoints, ctx, target, kind, &bytes, negotiated, &options).await;
+        return special::patch_scale(endpoints, ctx, target, kind, &bytes, negotiated, &options)
+            .await;
     }
     let patch = Patch::parse(kind, &bytes)?;
     let written = endpoints
@@ -56,7 +62,9 @@ pub async fn patch(endpoints: &Endpoints, request: &mut ApiRequest, target: &Tar
             target,
             Update {
                 transform: Box::new(|old| {
-                    let old = old.ok_or_else(|| Status::not_found(&target.resource.group_resource(), &target.name))?;
+                    let old = old.ok_or_else(|| {
+                        Status::not_found(&target.resource.group_resource(), &target.name)
+                    })?;
                     patched(target, old, &patch, &options)
                 }),
                 precondition_uid: None,
@@ -65,12 +73,21 @@ pub async fn patch(endpoints: &Endpoints, request: &mut ApiRequest, target: &Tar
             },
         )
         .await?;
-    let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    let code = if written.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     render::object(ctx, target, negotiated, code, &written.object)
 }
 
 /// The object that a patch makes of `old`, decoded as a body would be.
-fn patched(target: &Target, old: &Value, patch: &Patch, options: &WriteOptions) -> Result<Transform, Status> {
+fn patched(
+    target: &Target,
+    old: &Value,
+    patch: &Patch,
+    options: &WriteOptions,
+) -> Result<Transform, Status> {
     let schema = schema_of(target);
     let raw = patch.apply(old, schema)?;
     let (mut object, warnings) = decode_patched(target, &raw, schema, options.field_validation)?;
@@ -97,7 +114,10 @@ pub fn decode_patched(
     let bytes = Bytes::from(serde_json::to_vec(raw).unwrap_or_default());
     let invalid = |error: &str| invalid_patch(&bytes, error);
     let row = &target.resource;
-    let (kind, api_version) = (raw["kind"].as_str().unwrap_or(""), raw["apiVersion"].as_str().unwrap_or(""));
+    let (kind, api_version) = (
+        raw["kind"].as_str().unwrap_or(""),
+        raw["apiVersion"].as_str().unwrap_or(""),
+    );
     if kind != row.kind || api_version != row.group_version().to_string() {
         return Err(invalid(&format!(
             "no kind \"{kind}\" is registered for version \"{api_version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
@@ -115,7 +135,10 @@ pub fn decode_patched(
         FieldValidation::Ignore => Ok((object, Vec::new())),
         FieldValidation::Warn => Ok((object, problems)),
         FieldValidation::Strict if problems.is_empty() => Ok((object, problems)),
-        FieldValidation::Strict => Err(invalid(&format!("strict decoding error: {}", problems.join(", ")))),
+        FieldValidation::Strict => Err(invalid(&format!(
+            "strict decoding error: {}",
+            problems.join(", ")
+        ))),
     }
 }
 

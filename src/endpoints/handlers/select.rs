@@ -27,18 +27,27 @@ pub fn selection(target: &Target, options: &ListOptions) -> Result<Selection, St
 /// The canonical name of a selectable field, or upstream's refusal.
 fn known_field<'a>(resource: &Resource, field: &'a str) -> Result<Cow<'a, str>, Status> {
     let own = &resource.selectable_fields;
-    if field == "metadata.name" || (field == "metadata.namespace" && (resource.namespaced || own.is_empty())) {
+    if field == "metadata.name"
+        || (field == "metadata.namespace" && (resource.namespaced || own.is_empty()))
+    {
         return Ok(Cow::Borrowed(field));
     }
     if own.iter().any(|f| f.label == field) {
         return Ok(Cow::Borrowed(field));
     }
-    Err(Status::bad_request(match (own.is_empty(), resource.group.as_ref()) {
-        (true, _) => format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
-        (false, "batch") => format!("field label \"{field}\" not supported for {}", resource.kind),
-        (false, _) if resource.custom => format!("field label not supported: {field}"),
-        (false, _) => format!("field label not supported: {field}"),
-    }))
+    Err(Status::bad_request(
+        match (own.is_empty(), resource.group.as_ref()) {
+            (true, _) => format!(
+                "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            ),
+            (false, "batch") => format!(
+                "field label \"{field}\" not supported for {}",
+                resource.kind
+            ),
+            (false, _) if resource.custom => format!("field label not supported: {field}"),
+            (false, _) => format!("field label not supported: {field}"),
+        },
+    ))
 }
 
 /// What a continue token carries.
@@ -74,7 +83,11 @@ pub struct Continue {
 
 /// Parses a continue token.
 pub fn parse_continue(text: &str) -> Result<Continue, Status> {
-    let bad = |why: String| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let bad = |why: String| {
+        Status::bad_request(format!(
+            "invalid continue token: continue key is not valid: {why}"
+        ))
+    };
     let bytes = URL_SAFE_NO_PAD
         .decode(text)
         .map_err(|_| bad("illegal base64 data".to_string()))?;
@@ -86,10 +99,14 @@ pub fn parse_continue(text: &str) -> Result<Continue, Status> {
         )));
     }
     if token.rv == 0 {
-        return Err(bad(format!("incorrect encoded start resourceVersion (version {TOKEN_VERSION})")));
+        return Err(bad(format!(
+            "incorrect encoded start resourceVersion (version {TOKEN_VERSION})"
+        )));
     }
     if token.start.is_empty() {
-        return Err(bad(format!("encoded start key empty (version {TOKEN_VERSION})")));
+        return Err(bad(format!(
+            "encoded start key empty (version {TOKEN_VERSION})"
+        )));
     }
     let cleaned = token.start.trim_start_matches('/');
     let climbs = cleaned.split('/').any(|part| part == ".." || part == ".");
@@ -105,7 +122,10 @@ pub fn parse_continue(text: &str) -> Result<Continue, Status> {
 /// Go's words for bytes that do not begin like JSON.
 fn not_json(bytes: &[u8]) -> String {
     match bytes.iter().find(|b| !b.is_ascii_whitespace()) {
-        Some(byte) => format!("invalid character {} looking for beginning of value", go_byte(*byte)),
+        Some(byte) => format!(
+            "invalid character {} looking for beginning of value",
+            go_byte(*byte)
+        ),
         None => "unexpected end of JSON input".into(),
     }
 }
@@ -124,7 +144,9 @@ pub fn list_version(options: &ListOptions) -> Result<(ReadVersion, Page), Status
             ));
         }
         let token = parse_continue(&options.continue_token)?;
-        let version = token.revision.map_or(ReadVersion::Latest, ReadVersion::Exact);
+        let version = token
+            .revision
+            .map_or(ReadVersion::Latest, ReadVersion::Exact);
         let page = Page {
             start: Some(token.start),
             limit,
@@ -136,8 +158,12 @@ pub fn list_version(options: &ListOptions) -> Result<(ReadVersion, Page), Status
         return Ok((ReadVersion::Latest, page));
     }
     let text = &options.resource_version;
-    let revision = parse_revision(text)
-        .ok_or_else(|| Status::bad_request(format!("invalid resource version: {}", invalid_version(text))))?;
+    let revision = parse_revision(text).ok_or_else(|| {
+        Status::bad_request(format!(
+            "invalid resource version: {}",
+            invalid_version(text)
+        ))
+    })?;
     let version = match (revision, options.resource_version_match) {
         // From the cache the limit is not observed.
         (0, _) => return Ok((ReadVersion::Any, Page::all())),

@@ -25,7 +25,11 @@ pub const SCALE: Expected<'static> = Expected {
 };
 
 /// GET of a subresource or virtual resource that is not a stored object.
-pub async fn get(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn get(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     let ctx = &mut request.ctx;
     let negotiated = render::negotiate(ctx, target)?;
     if target.subresource == "scale" {
@@ -45,7 +49,11 @@ pub async fn get(endpoints: &Endpoints, request: &mut ApiRequest, target: &Targe
 }
 
 /// LIST of a virtual resource.
-pub async fn list(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn list(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
     if target.resource.plural != "componentstatuses" {
         return Err(Status::no_such_resource());
@@ -55,7 +63,11 @@ pub async fn list(endpoints: &Endpoints, request: &mut ApiRequest, target: &Targ
 }
 
 /// POST of a subresource or virtual resource.
-pub async fn create(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn create(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     match (target.resource.plural.as_ref(), target.subresource.as_str()) {
         ("pods", "binding") | ("bindings", "") => binding::bind(endpoints, request, target).await,
         ("pods", "eviction") => eviction::evict(endpoints, request, target).await,
@@ -68,7 +80,9 @@ async fn component_statuses(endpoints: &Endpoints) -> Vec<Value> {
     let healthy = endpoints.registry.storage().status().await;
     let condition = match healthy {
         Ok(_) => json!({"type": "Healthy", "status": "True", "message": "ok"}),
-        Err(error) => json!({"type": "Healthy", "status": "False", "message": "unhealthy", "error": error.to_string()}),
+        Err(error) => {
+            json!({"type": "Healthy", "status": "False", "message": "unhealthy", "error": error.to_string()})
+        }
     };
     vec![json!({
         "kind": "ComponentStatus",
@@ -90,7 +104,15 @@ pub async fn update_scale(
     let table = endpoints.registry.table().load();
     let new = body::foreign(ctx, &table, &SCALE, bytes, options.field_validation)?;
     body::note_request(ctx, &new);
-    write_scale(endpoints, ctx, target, negotiated, options, Box::new(move |_| Ok(new.clone()))).await
+    write_scale(
+        endpoints,
+        ctx,
+        target,
+        negotiated,
+        options,
+        Box::new(move |_| Ok(new.clone())),
+    )
+    .await
 }
 
 /// PATCH of a Scale.
@@ -122,12 +144,18 @@ async fn write_scale(
 ) -> Result<ApiResponse, Status> {
     let update = Update {
         transform: Box::new(move |old| {
-            let old = old.ok_or_else(|| Status::not_found(&target.resource.group_resource(), &target.name))?;
+            let old = old.ok_or_else(|| {
+                Status::not_found(&target.resource.group_resource(), &target.name)
+            })?;
             let new = transform(&scale::of(old))?;
             check_scale(target, &new, old)?;
             let mut object = old.clone();
             scale::apply(&mut object, &new);
-            meta::set_text(&mut object, "resourceVersion", meta::text(&new, "resourceVersion"));
+            meta::set_text(
+                &mut object,
+                "resourceVersion",
+                meta::text(&new, "resourceVersion"),
+            );
             Ok(Transform {
                 object,
                 warnings: Vec::new(),
@@ -138,7 +166,13 @@ async fn write_scale(
         options,
     };
     let written = endpoints.registry.update(ctx, target, update).await?;
-    render::object(ctx, target, negotiated, StatusCode::OK, &scale::of(&written.object))
+    render::object(
+        ctx,
+        target,
+        negotiated,
+        StatusCode::OK,
+        &scale::of(&written.object),
+    )
 }
 
 fn check_scale(target: &Target, new: &Value, old: &Value) -> Result<(), Status> {
@@ -154,7 +188,11 @@ fn check_scale(target: &Target, new: &Value, old: &Value) -> Result<(), Status> 
     if replicas < 0 {
         let mut errors = FieldErrors::default();
         let spec = Path::ROOT.field("spec");
-        errors.invalid(&spec.field("replicas"), &json!(replicas), "must be greater than or equal to 0");
+        errors.invalid(
+            &spec.field("replicas"),
+            &json!(replicas),
+            "must be greater than or equal to 0",
+        );
         let kind = crate::api::names::GroupKind::new("autoscaling", "Scale");
         return Err(Status::invalid(&kind, name, &errors));
     }
@@ -164,7 +202,11 @@ fn check_scale(target: &Target, new: &Value, old: &Value) -> Result<(), Status> 
             "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
             meta::text(old, "uid")
         );
-        return Err(Status::conflict(&target.resource.group_resource(), &target.name, &why));
+        return Err(Status::conflict(
+            &target.resource.group_resource(),
+            &target.name,
+            &why,
+        ));
     }
     Ok(())
 }
@@ -192,4 +234,3 @@ pub fn inner_delete_options(value: &Value) -> Result<DeleteOptions, Status> {
         _ => DeleteOptions::from_query(""),
     }
 }
-

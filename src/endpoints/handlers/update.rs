@@ -13,7 +13,11 @@ use crate::registry::{Target, Transform, Update, meta};
 use crate::request::{ApiRequest, ApiResponse, Attributes, RequestContext};
 
 /// Updates an object or its status; other subresources have their own rules.
-pub async fn update(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn update(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
     body::content_encoding(&request.ctx, target.resource.custom)?;
     let bytes = body::read(request).await?;
@@ -49,7 +53,11 @@ pub async fn update(endpoints: &Endpoints, request: &mut ApiRequest, target: &Ta
             },
         )
         .await?;
-    let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    let code = if written.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     render::object(ctx, target, negotiated, code, &written.object)
 }
 
@@ -79,7 +87,11 @@ pub fn check_identity(object: &mut Value, target: &Target) -> Result<(), Status>
 }
 
 /// A write that may create needs the `create` permission if the object is not there.
-pub async fn may_create(endpoints: &Endpoints, ctx: &RequestContext, target: &Target) -> Result<(), Status> {
+pub async fn may_create(
+    endpoints: &Endpoints,
+    ctx: &RequestContext,
+    target: &Target,
+) -> Result<(), Status> {
     if endpoints.registry.exists(target).await? {
         return Ok(());
     }
@@ -90,6 +102,8 @@ pub async fn may_create(endpoints: &Endpoints, ctx: &RequestContext, target: &Ta
     if decision.verdict == Verdict::Allow {
         return Ok(());
     }
-    let why = crate::authorization::forbidden_reason(&attributes, &decision);
-    Err(Status::forbidden(&target.resource.group_resource(), &target.name, &why))
+    Err(crate::filters::authorization::forbidden(
+        &attributes,
+        &decision.reason,
+    ))
 }

@@ -13,15 +13,20 @@ use crate::api::status::Status;
 use crate::endpoints::handlers::get::needs_conversion;
 use crate::endpoints::handlers::select;
 use crate::endpoints::{Endpoints, render};
+use crate::registry::printers::IncludeObject;
 use crate::registry::read::{invalid_version, parse_revision};
-use crate::registry::{Registry, Target, WatchOptions, list_status, printers};
+use crate::registry::{Registry, Target, WatchOptions, list_status};
 use crate::request::negotiate::{self, Encoding, Negotiated, TransformKind};
 use crate::request::{ApiRequest, ApiResponse, Body};
 use crate::storage::Error;
-use crate::storage::cacher::{EventType, Freshness, Watch, WatchEvent, WatchStart};
+use crate::storage::cacher::{EventType, FRAME_TAIL, Freshness, Watch, WatchEvent, WatchStart};
 
 /// Answers a watch.
-pub async fn watch(endpoints: &Endpoints, request: &mut ApiRequest, target: &Target) -> Result<ApiResponse, Status> {
+pub async fn watch(
+    endpoints: &Endpoints,
+    request: &mut ApiRequest,
+    target: &Target,
+) -> Result<ApiResponse, Status> {
     let ctx = &mut request.ctx;
     let negotiated = negotiate_stream(ctx, target)?;
     let options = ListOptions::from_query(ctx.uri.query().unwrap_or(""), true)?;
@@ -29,14 +34,22 @@ pub async fn watch(endpoints: &Endpoints, request: &mut ApiRequest, target: &Tar
     let start = watch_start(&options)?;
     let timeout = watch_timeout(endpoints, &options, ctx.query_value("timeout").as_deref());
     let watch_options = WatchOptions {
-        initial_events_end: options.send_initial_events == Some(true) && options.allow_watch_bookmarks,
+        initial_events_end: options.send_initial_events == Some(true)
+            && options.allow_watch_bookmarks,
         bookmarks: options.allow_watch_bookmarks,
         deadline: Some(tokio::time::Instant::now() + timeout),
     };
     let began = ctx.stages.begin("cache/watch");
-    let started = endpoints.registry.watch(target, start, selection, watch_options).await;
-    ctx.stages
-        .end("cache/watch", began, if started.is_ok() { "ok" } else { "error" }, "");
+    let started = endpoints
+        .registry
+        .watch(target, start, selection, watch_options)
+        .await;
+    ctx.stages.end(
+        "cache/watch",
+        began,
+        if started.is_ok() { "ok" } else { "error" },
+        "",
+    );
     let include = render::include_object(ctx)?;
     let framer = Framer {
         registry: endpoints.registry.clone(),
@@ -48,7 +61,9 @@ pub async fn watch(endpoints: &Endpoints, request: &mut ApiRequest, target: &Tar
     };
     let stream = match started {
         Ok(watch) => frames(watch, framer, endpoints.shutdown.clone()),
-        Err(Error::Compacted { compact_revision }) => one_frame(expired(&options, compact_revision)),
+        Err(Error::Compacted { compact_revision }) => {
+            one_frame(expired(&options, compact_revision))
+        }
         Err(error) => return Err(list_status(&error, &target.resource)),
     };
     let mut response = ApiResponse::new(StatusCode::OK, "application/json", Bytes::new());
@@ -61,7 +76,10 @@ pub async fn watch(endpoints: &Endpoints, request: &mut ApiRequest, target: &Tar
 }
 
 /// Streams are JSON or protobuf; YAML cannot be streamed.
-fn negotiate_stream(ctx: &crate::request::RequestContext, target: &Target) -> Result<Negotiated, Status> {
+fn negotiate_stream(
+    ctx: &crate::request::RequestContext,
+    target: &Target,
+) -> Result<Negotiated, Status> {
     let negotiated = negotiate::negotiate(ctx, render::encodings(target), true)?;
     if negotiated.encoding == Encoding::Yaml {
         let mut list = vec!["application/json;stream=watch"];
@@ -98,7 +116,11 @@ fn watch_start(options: &ListOptions) -> Result<WatchStart, Status> {
 
 /// `timeoutSeconds`, else a random time in [min, 2·min) so that watches do not end together.
 fn watch_timeout(endpoints: &Endpoints, options: &ListOptions, timeout: Option<&str>) -> Duration {
-    if let Some(seconds) = options.timeout_seconds.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0) {
+    if let Some(seconds) = options
+        .timeout_seconds
+        .and_then(|s| u64::try_from(s).ok())
+        .filter(|s| *s > 0)
+    {
         return Duration::from_secs(seconds);
     }
     let parsed = timeout.and_then(crate::api::duration::parse);
@@ -116,13 +138,16 @@ fn expired(options: &ListOptions, oldest: u64) -> Status {
 }
 
 fn error_frame(status: &Status) -> Bytes {
-    let mut frame = serde_json::to_vec(&json!({"type": "ERROR", "object": status.to_json()})).unwrap_or_default();
+    let mut frame = serde_json::to_vec(&json!({"type": "ERROR", "object": status.to_json()}))
+        .unwrap_or_default();
     frame.push(b'\n');
     Bytes::from(frame)
 }
 
 fn one_frame(status: Status) -> crate::request::ByteStream {
-    Box::pin(futures::stream::once(async move { Ok(error_frame(&status)) }))
+    Box::pin(futures::stream::once(
+        async move { Ok(error_frame(&status)) },
+    ))
 }
 
 /// Makes the bytes of each event.
@@ -130,7 +155,7 @@ struct Framer {
     registry: std::sync::Arc<Registry>,
     target: Target,
     negotiated: Negotiated,
-    include: printers::IncludeObject,
+    include: IncludeObject,
     first_row: bool,
     convert: bool,
 }
@@ -140,25 +165,28 @@ const FRAMES_PER_CHUNK: usize = 64;
 
 fn frames(watch: Watch, framer: Framer, shutdown: CancellationToken) -> crate::request::ByteStream {
     let state = (watch, framer, shutdown);
-    Box::pin(futures::stream::unfold(state, |(mut watch, mut framer, shutdown)| async move {
-        let event = tokio::select! {
-            event = watch.recv() => event?,
-            () = shutdown.cancelled() => return None,
-        };
-        let first = framer.frame(event);
-        let mut more = Vec::new();
-        while more.len() < FRAMES_PER_CHUNK {
-            let Some(event) = watch.try_recv() else { break };
-            more.push(framer.frame(event));
-        }
-        let chunk = if more.is_empty() {
-            first
-        } else {
-            more.insert(0, first);
-            Bytes::from(more.concat())
-        };
-        Some((Ok(chunk), (watch, framer, shutdown)))
-    }))
+    Box::pin(futures::stream::unfold(
+        state,
+        |(mut watch, mut framer, shutdown)| async move {
+            let event = tokio::select! {
+                event = watch.recv() => event?,
+                () = shutdown.cancelled() => return None,
+            };
+            let first = framer.frame(event);
+            let mut more = Vec::new();
+            while more.len() < FRAMES_PER_CHUNK {
+                let Some(event) = watch.try_recv() else { break };
+                more.push(framer.frame(event));
+            }
+            let chunk = if more.is_empty() {
+                first
+            } else {
+                more.insert(0, first);
+                Bytes::from(more.concat())
+            };
+            Some((Ok(chunk), (watch, framer, shutdown)))
+        },
+    ))
 }
 
 impl Framer {
@@ -170,11 +198,15 @@ impl Framer {
             } => self.bookmark(revision, initial_events_end),
             WatchEvent::Failed(error) => error_frame(&failed(&error, &self.target)),
             WatchEvent::Added(frame) | WatchEvent::Modified(frame) | WatchEvent::Deleted(frame) => {
-                let plain = self.negotiated.transform.is_none() && self.negotiated.encoding == Encoding::Json;
+                let plain = self.negotiated.transform.is_none()
+                    && self.negotiated.encoding == Encoding::Json;
                 if plain && !self.convert {
                     return frame.bytes().clone();
                 }
-                match self.registry.cached_tree(frame.object(), &self.target.resource) {
+                match self
+                    .registry
+                    .cached_tree(frame.object(), &self.target.resource)
+                {
                     Ok(object) => self.tree_frame(frame.event(), &object),
                     Err(status) => error_frame(&status),
                 }
@@ -197,23 +229,28 @@ impl Framer {
     }
 
     fn tree_frame(&mut self, event: EventType, object: &Value) -> Bytes {
-        let transformed = self.transform(object);
-        self.encode(event.as_str(), transformed.as_ref().unwrap_or(object))
-    }
-
-    fn transform(&mut self, object: &Value) -> Option<Value> {
-        let transform = self.negotiated.transform?;
+        let Some(transform) = self.negotiated.transform else {
+            return self.encode(event.as_str(), object);
+        };
         if transform.kind != TransformKind::Table {
-            return Some(printers::partial_metadata(object, transform.api_version));
+            let partial = render::partial_metadata(object, transform.api_version);
+            return self.encode(event.as_str(), &partial);
         }
         let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-        let row = &self.target.resource;
+        let columns = std::mem::take(&mut self.first_row);
+        let printer = render::printer_of(&self.target);
         let items = std::slice::from_ref(object);
-        let mut table = printers::table(row, items, metadata, self.include, transform.api_version);
-        if !std::mem::take(&mut self.first_row) {
-            table["columnDefinitions"] = Value::Null;
-        }
-        Some(table)
+        let table = render::table(
+            printer,
+            items,
+            &metadata,
+            self.include,
+            transform.api_version,
+            columns,
+        );
+        [event.head().as_bytes(), &table, FRAME_TAIL.as_ref()]
+            .concat()
+            .into()
     }
 
     fn encode(&self, event: &str, object: &Value) -> Bytes {
@@ -234,7 +271,9 @@ impl Framer {
 
 fn failed(error: &Error, target: &Target) -> Status {
     match error {
-        Error::Compacted { .. } => Status::expired("The resourceVersion for the provided watch is too old."),
+        Error::Compacted { .. } => {
+            Status::expired("The resourceVersion for the provided watch is too old.")
+        }
         other => list_status(other, &target.resource),
     }
 }
