@@ -28,11 +28,14 @@ pub struct Transform {
     pub warnings: Vec<String>,
 }
 
+/// What [`Update::transform`] is.
+pub type TransformFn<'a> = Box<dyn FnMut(Option<&Value>) -> Result<Transform, Status> + Send + 'a>;
+
 /// One update.
 pub struct Update<'a> {
     /// Makes the new object of the stored one (`None` when there is none and `creates`). May be
     /// called again when the write lost a race.
-    pub transform: Box<dyn FnMut(Option<&Value>) -> Result<Transform, Status> + Send + 'a>,
+    pub transform: TransformFn<'a>,
     /// UID that the stored object must have, as storage words it (PUT with a uid).
     pub precondition_uid: Option<String>,
     /// A missing object is created.

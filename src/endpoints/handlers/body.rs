@@ -286,17 +286,14 @@ fn wrong_type(
     let known = table
         .by_gvk(&found.group, &found.version, kind)
         .is_some_and(|row| !row.custom);
-    let error = if expected.custom {
+    let same_kind = known && found.group == expected.group && kind == expected.kind;
+    if expected.custom || same_kind {
         let wanted = expected.api_version();
         return Status::bad_request(format!(
             "the API version in the data ({found}) does not match the expected API version ({wanted})"
         ));
-    } else if known && found.group == expected.group && kind == expected.kind {
-        let wanted = expected.api_version();
-        return Status::bad_request(format!(
-            "the API version in the data ({found}) does not match the expected API version ({wanted})"
-        ));
-    } else if known {
+    }
+    let error = if known {
         let package = expected
             .group
             .split('.')
