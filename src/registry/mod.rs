@@ -45,7 +45,7 @@ pub use delete::{Deleted, Deletion};
 pub use read::{Listing, Page, ReadVersion, Selection, WatchOptions, list_status};
 pub use table::{ResourceTable, SharedTable};
 pub use target::Target;
-pub use update::{Transform, Update};
+pub use update::{Transform, TransformFn, Update};
 
 /// The registry over one store.
 pub struct Registry {
