@@ -1,1 +1,11 @@
-//! Clock, tasks and bounded queues.
+//! The ground: clock, tasks, bounded queues, backoff, Go durations. Knows nothing of Kubernetes.
+
+pub mod backoff;
+pub mod clock;
+pub mod duration;
+pub mod queue;
+pub mod tasks;
+
+pub use backoff::Backoff;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use tasks::Tasks;

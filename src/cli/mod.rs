@@ -1,6 +1,88 @@
-//! The command line: one file per subcommand.
+//! The command line: one file per subcommand. `serve` reads its own flags (pflag's syntax); all
+//! others are clap's.
+
+pub mod serve;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Arg, Command, value_parser};
+use clap_complete::Shell;
+
+use crate::endpoints::version::KUBERNETES_VERSION;
+
+/// The whole command line, for parsing, help and completion.
+pub fn command() -> Command {
+    Command::new("verbatim")
+        .about("A Kubernetes API server that keeps the record")
+        .version(concat!(env!("CARGO_PKG_VERSION"), " (Kubernetes v1.36)"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(serve::command())
+        .subcommand(
+            Command::new("completion")
+                .about("Print a completion script for a shell")
+                .arg(
+                    Arg::new("shell")
+                        .required(true)
+                        .value_parser(value_parser!(Shell)),
+                ),
+        )
+        .subcommand(Command::new("version").about("Print the versions of Verbatim and of the API"))
+}
 
 /// Parses the arguments, runs the subcommand, answers the exit code.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|arg| arg == "serve") {
+        let flags = args[2..].iter();
+        let flags: Vec<String> = flags.map(|a| a.to_string_lossy().into_owned()).collect();
+        return serve::main(&flags);
+    }
+    match command().try_get_matches_from(args) {
+        Ok(matches) => run(&matches),
+        Err(error) => {
+            // Help and version are "errors" for clap; it knows the right stream and exit code.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+        }
+    }
+}
+
+fn run(matches: &clap::ArgMatches) -> ExitCode {
+    match matches.subcommand() {
+        Some(("completion", args)) => {
+            if let Some(shell) = args.get_one::<Shell>("shell") {
+                clap_complete::generate(*shell, &mut command(), "verbatim", &mut std::io::stdout());
+            }
+            ExitCode::SUCCESS
+        }
+        Some(("version", _)) => {
+            println!("verbatim {}", env!("CARGO_PKG_VERSION"));
+            println!("Kubernetes API {KUBERNETES_VERSION}");
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Prints an error with its causes, once, and answers the exit code of a failure.
+pub(crate) fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  caused by: {cause}");
+        source = cause.source();
+    }
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
 }

@@ -6,7 +6,19 @@ pub mod audit;
 pub mod audit_id;
 pub mod authentication;
 pub mod authorization;
+pub mod chain;
+pub mod cors;
+pub mod deadline;
+pub mod flow_control;
+pub mod goaway;
+pub mod http_logging;
 pub mod impersonation;
+pub mod metrics;
+pub mod panic_recovery;
+pub mod request_info;
+pub mod response_headers;
+pub mod shutdown;
+pub mod warning;
 
 use async_trait::async_trait;
 

@@ -1,1 +1,67 @@
-//! API priority and fairness.
+//! Flow control: who may run now, who waits, who is refused.
+//!
+//! Called by `filters::flow_control`. [`FlowControl`] is the seam; [`MaxInFlight`] is the simple
+//! form (`--enable-priority-and-fairness=false`).
+
+mod max_in_flight;
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::request::RequestContext;
+
+pub use max_in_flight::MaxInFlight;
+
+/// Headers that name the flow schema and priority level of a request.
+pub type FlowHeaders = Vec<(HeaderName, HeaderValue)>;
+
+/// A request that may run. Dropping it frees what it occupies.
+pub struct Permit {
+    /// Headers for the answer.
+    pub headers: FlowHeaders,
+    /// Frees the seats when dropped.
+    pub held: Option<Box<dyn Send + Sync>>,
+}
+
+impl Permit {
+    /// For requests that occupy nothing.
+    pub fn free() -> Self {
+        Permit {
+            headers: Vec::new(),
+            held: None,
+        }
+    }
+
+    /// Sets the headers of an answer.
+    pub fn mark(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// A request that may not run.
+#[derive(Debug)]
+pub struct Rejected {
+    /// For `Retry-After`.
+    pub retry_after_seconds: u32,
+    /// `queue-full`, `concurrency-limit`, `time-out` or `cancelled`.
+    pub reason: &'static str,
+    /// Headers for the answer.
+    pub headers: FlowHeaders,
+}
+
+/// Decides who runs.
+#[async_trait]
+pub trait FlowControl: Send + Sync {
+    /// Waits for a place, or refuses.
+    async fn admit(&self, ctx: &RequestContext) -> Result<Permit, Rejected>;
+
+    /// Called once a second: publishes the high-water marks of the second that ended.
+    fn tick(&self) {}
+}
+
+/// Whether a request only reads, as upstream's in-flight metrics count it.
+pub fn is_read_only(ctx: &RequestContext) -> bool {
+    matches!(ctx.info.verb.as_str(), "get" | "list" | "watch")
+}

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, Uri, Version};
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 
@@ -110,6 +110,8 @@ pub struct RequestContext {
     pub headers: HeaderMap,
     /// Parsed path and verb.
     pub info: RequestInfo,
+    /// HTTP version of the connection.
+    pub http_version: Version,
     /// Client address.
     pub peer: Option<SocketAddr>,
     /// Verified client certificate chain, leaf first. Empty when none was presented.
@@ -139,6 +141,7 @@ impl RequestContext {
             method,
             uri,
             headers,
+            http_version: Version::HTTP_11,
             peer,
             client_certificates: Arc::from([]),
             user: None,

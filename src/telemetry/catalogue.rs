@@ -743,6 +743,8 @@ catalogue! {
         "Client connections open now.";
     verbatim_tls_reloads_total: IntCounterVec, Alpha, ["result"], NONE,
         "Reloads of changed certificate, key and client CA files, by result (ok or error).";
+    verbatim_audit_lost_events_total: IntCounterVec, Alpha, ["reason", "sink"], NONE,
+        "Audit events that did not reach a sink, by sink and reason.";
     verbatim_panics_total: IntCounter, Alpha, [], NONE,
         "Requests answered with 500 because their handler panicked.";
 }

@@ -1,0 +1,173 @@
+//! The listener: accepts connections, speaks TLS and HTTP/1.1 or HTTP/2 on them, closes them
+//! gracefully (limits: contract/handler_chain.md §2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body as AxumBody;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::http::ConnectionInfo;
+use super::options::ListenOptions;
+use crate::base::{Backoff, Tasks};
+use crate::telemetry::Metrics;
+
+/// A client that has not finished its TLS handshake by then is dropped.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(32);
+/// A kept connection without a request for that long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Streams of one HTTP/2 connection, unless the flag says otherwise.
+const STREAMS_MAX: u32 = 100;
+/// Bytes of request headers.
+const HEADER_BYTES_MAX: usize = 1 << 20;
+/// HTTP/2 clients are asked whether they live.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Everything a connection needs.
+pub(super) struct Listener {
+    pub(super) tcp: TcpListener,
+    pub(super) tls: Arc<ServerConfig>,
+    pub(super) router: Router,
+    pub(super) metrics: Arc<Metrics>,
+    /// Stops accepting.
+    pub(super) stop_accepting: CancellationToken,
+    /// Asks open connections to close once idle.
+    pub(super) close_connections: CancellationToken,
+    pub(super) connections: Tasks,
+}
+
+impl Listener {
+    /// Accepts until told to stop.
+    pub(super) async fn run(self, options: ListenOptions) {
+        let http1 = builder(&options).http1_only();
+        let http2 = builder(&options).http2_only();
+        let shared = Arc::new(Shared {
+            acceptor: TlsAcceptor::from(self.tls),
+            http1,
+            http2,
+            router: self.router,
+            metrics: self.metrics,
+            close: self.close_connections,
+        });
+        let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop_accepting.cancelled() => return,
+                accepted = self.tcp.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    backoff.reset();
+                    let shared = shared.clone();
+                    self.connections.spawn_until_stopped(async move {
+                        shared.metrics.verbatim_connections_current.inc();
+                        shared.serve(stream, peer).await;
+                        shared.metrics.verbatim_connections_current.dec();
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: wait for some to be freed.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+            }
+        }
+    }
+}
+
+fn builder(options: &ListenOptions) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX);
+    let streams = match options.http2_max_streams {
+        0 => STREAMS_MAX,
+        n => n,
+    };
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(streams)
+        .max_header_list_size(HEADER_BYTES_MAX as u32)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+struct Shared {
+    acceptor: TlsAcceptor,
+    http1: Builder<TokioExecutor>,
+    http2: Builder<TokioExecutor>,
+    router: Router,
+    metrics: Arc<Metrics>,
+    close: CancellationToken,
+}
+
+impl Shared {
+    async fn serve(&self, stream: TcpStream, peer: std::net::SocketAddr) {
+        // Answers are small; waiting to fill packets costs more than it saves.
+        let _ = stream.set_nodelay(true);
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream));
+        let stream = match handshake.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                self.metrics.apiserver_tls_handshake_errors_total.inc();
+                tracing::debug!(%peer, %error, "TLS handshake error");
+                return;
+            }
+            Err(_) => {
+                self.metrics.apiserver_tls_handshake_errors_total.inc();
+                tracing::debug!(%peer, "TLS handshake timed out");
+                return;
+            }
+        };
+        self.serve_http(stream, peer).await;
+    }
+
+    async fn serve_http(&self, stream: TlsStream<TcpStream>, peer: std::net::SocketAddr) {
+        let (_, tls) = stream.get_ref();
+        let http2 = tls.alpn_protocol() == Some(b"h2");
+        let certificates = tls.peer_certificates().unwrap_or_default();
+        let info = Arc::new(ConnectionInfo {
+            peer,
+            certificates: certificates.iter().cloned().collect(),
+            close: Notify::new(),
+        });
+        let router = self.router.clone();
+        let shared_info = info.clone();
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(shared_info.clone());
+            router.clone().call(request.map(AxumBody::new))
+        });
+        let builder = if http2 { &self.http2 } else { &self.http1 };
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let mut closing = false;
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = self.close.cancelled(), if !closing => {}
+                () = info.close.notified(), if !closing => {}
+            }
+            closing = true;
+            connection.as_mut().graceful_shutdown();
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "connection ended");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What stands behind the filters: health, metrics and debug paths, and the API behind them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
+
+use super::health::{Health, HealthEndpoint};
+use crate::api::status::Status;
+use crate::filters::Endpoint;
+use crate::request::negotiate::status_response;
+use crate::request::{ApiRequest, ApiResponse};
+use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
+
+/// The root router.
+pub(super) struct Root {
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) profiling: bool,
+    /// Discovery and resources.
+    pub(super) api: Arc<dyn Endpoint>,
+}
+
+#[async_trait]
+impl Endpoint for Root {
+    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
+        let path = request.ctx.info.path.as_str();
+        if let Some((endpoint, rest)) = health_path(path) {
+            let answer = self.health.answer(endpoint, rest, &request.ctx).await;
+            return answer.unwrap_or_else(not_found);
+        }
+        match path {
+            "/metrics" => metrics_text(self.metrics.render()),
+            "/metrics/slis" => metrics_text(self.metrics.render_slis()),
+            "/debug/pprof" | "/debug/pprof/" if self.profiling => pprof_index(),
+            "/debug/flags/v" => verbosity_flag(request),
+            "/statusz" | "/flagz" => z_page(request),
+            _ => self.api.handle(request).await,
+        }
+    }
+}
+
+fn health_path(path: &str) -> Option<(HealthEndpoint, &str)> {
+    for endpoint in [
+        HealthEndpoint::Healthz,
+        HealthEndpoint::Livez,
+        HealthEndpoint::Readyz,
+    ] {
+        let rest = path
+            .strip_prefix('/')
+            .and_then(|p| p.strip_prefix(endpoint.name()));
+        if let Some(rest) = rest.filter(|r| r.is_empty() || r.starts_with('/')) {
+            return Some((endpoint, rest));
+        }
+    }
+    None
+}
+
+/// The answer for a path that nobody serves.
+pub(super) fn not_found() -> ApiResponse {
+    ApiResponse::text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+fn metrics_text(text: Vec<u8>) -> ApiResponse {
+    ApiResponse::new(StatusCode::OK, METRICS_CONTENT_TYPE, text)
+}
+
+/// There is no Go runtime to profile; the page says where to look instead.
+fn pprof_index() -> ApiResponse {
+    ApiResponse::new(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        "<html><head><title>/debug/pprof/</title></head><body><p>Verbatim has no Go runtime, so \
+         there are no Go profiles. See <a href=\"/metrics\">/metrics</a>.</p></body></html>\n",
+    )
+}
+
+/// `PUT /debug/flags/v` sets the verbosity in kube-apiserver; here it is fixed at start.
+fn verbosity_flag(request: &ApiRequest) -> ApiResponse {
+    if request.ctx.method != Method::PUT {
+        let mut response = ApiResponse::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "text/plain",
+            "unsupported http method\n",
+        );
+        response
+            .headers
+            .insert(ALLOW, HeaderValue::from_static("PUT"));
+        response.headers.insert(
+            "x-content-type-options",
+            HeaderValue::from_static("nosniff"),
+        );
+        return response;
+    }
+    ApiResponse::text(
+        StatusCode::BAD_REQUEST,
+        "the verbosity is set at start, with -v\n",
+    )
+}
+
+/// `/statusz` and `/flagz` exist upstream for clients that ask for their media types; this server
+/// produces none of them.
+fn z_page(request: &mut ApiRequest) -> ApiResponse {
+    let status = Status::not_acceptable("only the following media types are accepted: text/plain");
+    status_response(&mut request.ctx, &status)
+}
