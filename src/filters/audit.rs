@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::api::status::Status;
 use crate::audit::{Decision, Head, Recorder, Refused, Response, ResponseObject, Stage};
+use crate::filters::authentication::RefusalObserver;
 use crate::filters::{Filter, Next};
 use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body, ByteStream, RequestContext};
 
@@ -69,6 +70,21 @@ impl Filter for Audit {
                 resume_unwind(panic)
             }
         }
+    }
+}
+
+/// Records what the authentication filter refuses: it stands before this filter.
+pub struct Refusals {
+    /// Where to.
+    pub recorder: Arc<Recorder>,
+}
+
+#[async_trait]
+impl RefusalObserver for Refusals {
+    async fn refused(&self, request: &mut ApiRequest, _: &mut ApiResponse, _: &str) {
+        self.recorder
+            .record_failed_authentication(&mut request.ctx)
+            .await;
     }
 }
 
@@ -161,10 +177,11 @@ fn refusal() -> ApiResponse {
 /// Notes the `Status` that is answered: any error in JSON, and the small successes of deletes,
 /// bindings and evictions. A 406 is written past negotiation and upstream does not look at it.
 fn note_status(ctx: &mut RequestContext, response: &ApiResponse) {
-    if ctx.audit.response_status.is_some()
-        || response.status == StatusCode::NOT_ACCEPTABLE
-        || !is_plain_json(response)
-    {
+    if response.status == StatusCode::NOT_ACCEPTABLE {
+        ctx.audit.response_status = None;
+        return;
+    }
+    if ctx.audit.response_status.is_some() || !is_plain_json(response) {
         return;
     }
     let Body::Segments(segments) = &response.body else {
@@ -190,9 +207,15 @@ fn note_status(ctx: &mut RequestContext, response: &ApiResponse) {
     }
 }
 
-/// Unpacks a compressed body, so that the event shows it.
+/// Has the event show what the body does not show as it is: a compressed body, a `Status` in YAML.
 fn note_object(ctx: &mut RequestContext, decision: &Decision, response: &ApiResponse) {
     if decision.level < AuditLevel::RequestResponse || ctx.audit.response_object.is_some() {
+        return;
+    }
+    if let Some(status) = &ctx.audit.response_status
+        && !is_json(response)
+    {
+        ctx.audit.response_object = serde_json::to_vec(status).ok().map(Bytes::from);
         return;
     }
     if let Body::Segments(segments) = &response.body

@@ -1,1 +1,36 @@
 //! The index over the record and its query language.
+//!
+//! [`Index`] follows the audit log and answers searches; [`query`] reads what people type;
+//! [`api`] serves both as resources of group `audit.verbatim.dev`.
+//!
+//! # Invariants
+//! - An event is searchable the moment it is in the log: a search first has the indexer catch up.
+//! - A position in the log is committed together with the documents up to it, so after a crash
+//!   nothing is missing and nothing is there twice.
+//! - A caller who may list events of one namespace sees events of that namespace only; the
+//!   restriction is part of the tantivy query, not a filter over its results.
+//!
+//! # Decisions
+//! - **One tantivy index per day** of `stageTimestamp`: newest-first search stops at the first days,
+//!   retention is `remove_dir_all`, a corrupt day is rebuilt alone.
+//! - **Following the file instead of a queue**, see `audit`. A server without a log file of its own
+//!   keeps a journal in its data directory for this.
+//! - **Commit on demand**: searches ask for it; otherwise every few seconds. Rejected: a commit each
+//!   half second, which costs two cores 4% for readers who are not there.
+//! - **Sort key** `key` = microseconds << 12 | counter: one fast field orders, pages and filters by time.
+
+pub mod api;
+pub mod document;
+pub mod fields;
+pub mod follower;
+pub mod index;
+pub mod indexer;
+pub mod partition;
+pub mod query;
+pub mod table;
+pub mod window;
+
+pub use follower::Follower;
+pub use index::{Hit, Index, IndexOptions, Page, Search, SearchError};
+pub use query::QueryError;
+pub use window::Window;

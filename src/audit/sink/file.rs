@@ -7,11 +7,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use parking_lot::Mutex;
 
 /// Time in the names of backups.
 const BACKUP_TIME: &str = "%Y-%m-%dT%H-%M-%S%.3f";
@@ -57,6 +59,8 @@ pub struct RotatingFile {
     file: File,
     size: u64,
     checked: Instant,
+    /// Held while backups are compressed and deleted: rotations may follow each other quickly.
+    upkeep: Arc<Mutex<()>>,
 }
 
 impl RotatingFile {
@@ -81,6 +85,7 @@ impl RotatingFile {
             file,
             size,
             checked: Instant::now(),
+            upkeep: Arc::default(),
         })
     }
 
@@ -129,10 +134,11 @@ impl RotatingFile {
         fs::rename(&self.path, &backup)?;
         self.file = open_append(&self.path)?;
         self.size = 0;
-        let (path, rotation) = (self.path.clone(), self.rotation);
+        let (path, rotation, turn) = (self.path.clone(), self.rotation, self.upkeep.clone());
         std::thread::Builder::new()
             .name("audit-log-upkeep".into())
             .spawn(move || {
+                let _turn = turn.lock();
                 if let Err(error) = upkeep(&path, rotation) {
                     tracing::warn!(path = %path.display(), %error, "upkeep of rotated audit logs failed");
                 }

@@ -1,0 +1,145 @@
+//! The query language: `user:alice verb:delete code:>=400 "text"`.
+//!
+//! Words side by side are ANDed. `field:value`, quotes, `*` and `?`, `>`, `>=`, `<`, `<=`,
+//! `[a TO b]` (inclusive), `{a TO b}` (exclusive), AND, OR, NOT (or `-`), parentheses, also after a
+//! field. What has no field is looked for as words anywhere in the event, bodies included.
+
+mod compile;
+mod lexer;
+mod parser;
+
+use std::fmt;
+
+use tantivy::query::Query as TantivyQuery;
+
+use crate::search::fields::Fields;
+
+/// What is wrong with a query, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct QueryError {
+    /// Character (not byte) in the query, from zero.
+    pub at: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "query: at character {}: {}", self.at + 1, self.message)
+    }
+}
+
+impl QueryError {
+    fn new(at: usize, message: impl Into<String>) -> Self {
+        QueryError {
+            at,
+            message: message.into(),
+        }
+    }
+}
+
+/// A parsed query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query(Expression);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Expression {
+    All,
+    And(Vec<Expression>),
+    Or(Vec<Expression>),
+    Not(Box<Expression>),
+    /// A row of the field table, or `None` for free text.
+    Match(Option<usize>, Condition, usize),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Condition {
+    /// A bare word; may hold wildcards.
+    Word(String),
+    /// A quoted text.
+    Text(String),
+    /// Lower and upper bound, each inclusive or not.
+    Range(Option<Limit>, Option<Limit>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Limit {
+    text: String,
+    is_inclusive: bool,
+    at: usize,
+}
+
+/// Parses a query; the empty one finds everything.
+pub fn parse(text: &str) -> Result<Query, QueryError> {
+    let tokens = lexer::tokens(text)?;
+    parser::parse(&tokens, text.chars().count()).map(Query)
+}
+
+impl Query {
+    /// Makes a tantivy query of it.
+    pub fn compile(&self, fields: &Fields) -> Result<Box<dyn TantivyQuery>, QueryError> {
+        compile::compile(&self.0, fields)
+    }
+}
+
+/// A text as it stands in quotes.
+pub fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_point_at_the_character() {
+        let fields = Fields::new();
+        for (text, at, message) in [
+            (
+                "usr:alice",
+                0,
+                "unknown field \"usr\", did you mean \"user\"?",
+            ),
+            ("user:alice AND", 14, "something must follow AND"),
+            ("(user:alice", 0, "the parenthesis is never closed"),
+            ("user:alice)", 10, "there is no parenthesis to close"),
+            ("user:\"ali", 5, "the quote is never closed"),
+            ("code:[400 499]", 10, "a range is written [400 TO 499]"),
+            ("code:abc", 5, "\"abc\" is not a number"),
+            (
+                "latency:>500",
+                8,
+                "\"500\" is not a duration: add a unit, as in 500ms, 2s or 1m",
+            ),
+            ("user:", 5, "a value must follow user:"),
+            ("verb:get OR OR x", 12, "something must stand before OR"),
+            (
+                "zzz:1",
+                0,
+                "unknown field \"zzz\"; fields are auditID, user, ",
+            ),
+        ] {
+            let error = parse(text)
+                .and_then(|q| q.compile(&fields).map(drop))
+                .expect_err(text);
+            assert_eq!(error.at, at, "{text}: {error}");
+            assert!(error.message.starts_with(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn precedence() {
+        let fields = Fields::new();
+        let print = |text: &str| {
+            let query = parse(text).expect(text).compile(&fields).expect(text);
+            format!("{query:?}")
+        };
+        assert_eq!(
+            print("verb:a verb:b OR verb:c"),
+            print("(verb:a AND verb:b) OR verb:c")
+        );
+        assert_eq!(print("verb:(a OR b)"), print("verb:a OR verb:b"));
+        assert_eq!(print("-verb:a"), print("NOT verb:a"));
+        assert_eq!(print("code:>=400"), print("code:[400 TO *]"));
+    }
+}
