@@ -7,6 +7,8 @@
 
 pub mod bytes;
 pub mod duration;
+#[cfg(test)]
+pub(crate) mod fake_objects;
 pub mod field;
 pub mod json;
 pub mod names;

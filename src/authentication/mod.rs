@@ -9,9 +9,17 @@
 //! - Secrets are compared by digest or in constant time, never by `==` on the text.
 
 pub mod bearer;
+pub mod bootstrap_token;
 pub mod cache;
+pub mod jwt;
+pub mod keys;
+pub mod request_header;
+pub mod reviews;
+pub mod service_account;
 pub mod token_file;
+pub mod token_request;
 pub mod union;
+pub mod x509;
 
 use std::sync::Arc;
 

@@ -1,16 +1,18 @@
 //! The authentication filter: finds out who asks, or answers 401.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
 use crate::api::status::Status;
+use crate::audit::Recorder;
 use crate::authentication::{Authenticated, Authenticator, bearer};
 use crate::filters::{Filter, Next};
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, RequestContext};
+use crate::telemetry::Metrics;
 
 /// Front-proxy headers that are always removed behind authentication, beside configured ones.
 const PROXY_HEADERS: [&str; 3] = ["x-remote-user", "x-remote-uid", "x-remote-group"];
@@ -18,18 +20,11 @@ const PROXY_HEADERS: [&str; 3] = ["x-remote-user", "x-remote-uid", "x-remote-gro
 /// Prefix of front-proxy extra headers.
 const PROXY_EXTRA_PREFIX: &str = "x-remote-extra-";
 
-/// Is told of every 401, because the audit filter stands behind this one (contract/audit.md §6).
-#[async_trait]
-pub trait RefusalObserver: Send + Sync {
-    /// `attempted` is the response status message of the event before the body is known:
-    /// `Authentication failed, attempted: bearer`.
-    async fn refused(&self, request: &mut ApiRequest, response: &mut ApiResponse, attempted: &str);
-}
-
 /// Finds out who asks.
 pub struct Authentication {
     authenticator: Arc<dyn Authenticator>,
-    observer: Option<Arc<dyn RefusalObserver>>,
+    metrics: Arc<Metrics>,
+    recorder: Option<Arc<Recorder>>,
     /// Configured front-proxy headers and header prefixes, lower case.
     proxy_headers: Vec<String>,
     proxy_prefixes: Vec<String>,
@@ -37,19 +32,20 @@ pub struct Authentication {
 
 impl Authentication {
     /// Asks `authenticator`.
-    pub fn new(authenticator: Arc<dyn Authenticator>) -> Self {
+    pub fn new(authenticator: Arc<dyn Authenticator>, metrics: Arc<Metrics>) -> Self {
         Authentication {
             authenticator,
-            observer: None,
+            metrics,
+            recorder: None,
             proxy_headers: PROXY_HEADERS.iter().map(|h| h.to_string()).collect(),
             proxy_prefixes: vec![PROXY_EXTRA_PREFIX.to_string()],
         }
     }
 
-    /// Tells `observer` of refusals.
+    /// Has refusals recorded: the audit filter stands behind this one (contract/audit.md §6).
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn RefusalObserver>) -> Self {
-        self.observer = Some(observer);
+    pub fn with_recorder(mut self, recorder: Arc<Recorder>) -> Self {
+        self.recorder = Some(recorder);
         self
     }
 
@@ -96,13 +92,44 @@ impl Authentication {
     }
 
     async fn refuse(&self, request: &mut ApiRequest) -> ApiResponse {
-        let attempted = attempted(&request.ctx);
-        let status = Status::unauthorized();
-        let mut response = status_response(&mut request.ctx, &status);
-        if let Some(observer) = &self.observer {
-            observer.refused(request, &mut response, &attempted).await;
+        let response = status_response(&mut request.ctx, &Status::unauthorized());
+        if let Some(recorder) = &self.recorder {
+            recorder
+                .record_failed_authentication(&mut request.ctx)
+                .await;
         }
         response
+    }
+
+    fn count(&self, result: &str, took: Duration) {
+        let metrics = &self.metrics;
+        metrics
+            .authentication_attempts
+            .with_label_values(&[result])
+            .inc();
+        metrics
+            .authentication_duration_seconds
+            .with_label_values(&[result])
+            .observe(took.as_secs_f64());
+    }
+
+    fn count_user(&self, username: &str) {
+        const SHOWN: [&str; 5] = [
+            "admin",
+            "client",
+            "kube_proxy",
+            "kubelet",
+            "system:serviceaccount:kube-system:default",
+        ];
+        let label = match username {
+            name if SHOWN.contains(&name) => name,
+            name if name.contains('@') => "email_id",
+            _ => "other",
+        };
+        self.metrics
+            .authenticated_user_requests
+            .with_label_values(&[label])
+            .inc();
     }
 }
 
@@ -117,6 +144,8 @@ impl Filter for Authentication {
         match self.authenticator.authenticate(&mut request.ctx).await {
             Ok(Some(found)) => {
                 let method = found.method;
+                self.count("success", began.elapsed());
+                self.count_user(&found.user.username);
                 self.accept(&mut request.ctx, found);
                 request
                     .ctx
@@ -125,6 +154,7 @@ impl Filter for Authentication {
                 next.run(request).await
             }
             Ok(None) => {
+                self.count("failure", began.elapsed());
                 let reason = "no credentials that this server understands";
                 request
                     .ctx
@@ -133,6 +163,7 @@ impl Filter for Authentication {
                 self.refuse(request).await
             }
             Err(refused) => {
+                self.count("error", began.elapsed());
                 tracing::debug!(reason = %refused.reason, "unable to authenticate the request");
                 request
                     .ctx
@@ -144,40 +175,14 @@ impl Filter for Authentication {
     }
 }
 
-/// What a refused client tried, for its audit event.
-fn attempted(ctx: &RequestContext) -> String {
-    let header = ctx.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let scheme = header.unwrap_or_default();
-    let starts = |prefix: &str| {
-        scheme.len() >= prefix.len()
-            && scheme[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes())
-    };
-    let methods: Vec<&str> = [
-        (starts("basic "), "basic"),
-        (starts("bearer "), "bearer"),
-        (
-            ctx.query_value("access_token")
-                .is_some_and(|t| !t.is_empty()),
-            "access_token",
-        ),
-        (!ctx.client_certificates.is_empty(), "x509"),
-    ]
-    .into_iter()
-    .filter_map(|(tried, name)| tried.then_some(name))
-    .collect();
-    if methods.is_empty() {
-        return "Authentication failed, no credentials provided".into();
-    }
-    format!("Authentication failed, attempted: {}", methods.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::authentication::token_file::TokenFile;
     use crate::authentication::union::{Anonymous, RequestAuthenticator};
     use crate::filters::Endpoint;
-    use http::{HeaderMap, Method, StatusCode, Uri};
+    use http::header::AUTHORIZATION;
+    use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
     struct Who;
 
@@ -192,13 +197,14 @@ mod tests {
     #[tokio::test]
     async fn accepts_and_refuses() {
         let tokens = TokenFile::parse("t,alice,1", Vec::new()).expect("a token file");
-        let filters: Vec<Box<dyn Filter>> = vec![Box::new(Authentication::new(Arc::new(
-            RequestAuthenticator {
+        let filters: Vec<Box<dyn Filter>> = vec![Box::new(Authentication::new(
+            Arc::new(RequestAuthenticator {
                 by_connection: Vec::new(),
                 tokens: Some(Arc::new(tokens)),
                 anonymous: Anonymous::On,
-            },
-        )))];
+            }),
+            Metrics::new(&[]),
+        ))];
         for (token, code) in [("Bearer t", 200), ("Bearer x", 401)] {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, HeaderValue::from_static(token));

@@ -1,26 +1,50 @@
 //! The authorization filter: asks whether the user may, or answers 403.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderValue, StatusCode};
 
 use crate::api::names::GroupResource;
 use crate::api::status::Status;
-use crate::authorization::{Authorizer, Verdict};
+use crate::authorization::{Authorizer, Decision, Verdict};
 use crate::filters::{Filter, Next};
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, Attributes, RequestContext};
+use crate::telemetry::Metrics;
 
 /// Asks an authorizer.
 pub struct Authorization {
     authorizer: Arc<dyn Authorizer>,
+    metrics: Arc<Metrics>,
 }
 
 impl Authorization {
     /// Asks `authorizer`.
-    pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
-        Authorization { authorizer }
+    pub fn new(authorizer: Arc<dyn Authorizer>, metrics: Arc<Metrics>) -> Self {
+        Authorization {
+            authorizer,
+            metrics,
+        }
+    }
+
+    fn count(&self, decision: &Decision, took: Duration) {
+        let result = match decision.verdict {
+            Verdict::Allow => "allowed",
+            _ if !decision.errors.is_empty() => "error",
+            Verdict::Deny => "denied",
+            Verdict::NoOpinion => "no-opinion",
+        };
+        let metrics = &self.metrics;
+        metrics
+            .authorization_attempts_total
+            .with_label_values(&[result])
+            .inc();
+        metrics
+            .authorization_duration_seconds
+            .with_label_values(&[result])
+            .observe(took.as_secs_f64());
     }
 }
 
@@ -36,6 +60,7 @@ impl Filter for Authorization {
         let user = ctx.user();
         let attributes = Attributes::of(&ctx.info, &user);
         let decision = self.authorizer.authorize(&attributes).await;
+        self.count(&decision, began.elapsed());
         if decision.verdict == Verdict::Allow {
             ctx.audit.annotate("authorization.k8s.io/decision", "allow");
             ctx.audit

@@ -22,3 +22,6 @@ mod life;
 
 pub use life::{Running, Server, StartError};
 pub use wiring::Wired;
+//! The composition root: options, configuration, wiring, listener, lifecycle.
+
+pub mod bootstrap;
