@@ -9,6 +9,7 @@
 //! - A request runs in a task of its own: a client that goes away does not stop a write half-way
 //!   and cannot keep it out of the record.
 
+pub mod bootstrap;
 pub mod health;
 mod http;
 mod listener;
@@ -22,6 +23,3 @@ mod life;
 
 pub use life::{Running, Server, StartError};
 pub use wiring::Wired;
-//! The composition root: options, configuration, wiring, listener, lifecycle.
-
-pub mod bootstrap;

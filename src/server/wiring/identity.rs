@@ -25,8 +25,8 @@ pub(super) struct Identity {
 /// Makes both.
 pub(super) fn identity(
     options: &ServerOptions,
-    _recorder: &Arc<Recorder>,
-    _metrics: &Arc<Metrics>,
+    recorder: &Arc<Recorder>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Identity, StartError> {
     let rbac = Rbac::new();
     let modes = options.authorization_modes.iter();
@@ -41,7 +41,8 @@ pub(super) fn identity(
         })
         .collect();
     Ok(Identity {
-        authentication: Authentication::new(Arc::new(authenticator(options)?)),
+        authentication: Authentication::new(Arc::new(authenticator(options)?), metrics.clone())
+            .with_recorder(recorder.clone()),
         authorizer: AuthorizerChain::new(modes),
     })
 }

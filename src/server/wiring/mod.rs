@@ -59,7 +59,10 @@ pub(super) async fn wire(
         authentication: Box::new(identity.authentication),
         audit: Box::new(Audit::new(recorder.clone())),
         impersonation: Box::new(Impersonation::new(identity.authorizer.clone(), true)),
-        authorization: Box::new(Authorization::new(identity.authorizer.clone())),
+        authorization: Box::new(Authorization::new(
+            identity.authorizer.clone(),
+            metrics.clone(),
+        )),
         flow_control,
         metrics: metrics.clone(),
         known: api.known,
