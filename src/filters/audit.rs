@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 
 use crate::api::status::Status;
 use crate::audit::{Decision, Head, Recorder, Refused, Response, ResponseObject, Stage};
-use crate::filters::authentication::RefusalObserver;
 use crate::filters::{Filter, Next};
 use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body, ByteStream, RequestContext};
 
@@ -70,21 +69,6 @@ impl Filter for Audit {
                 resume_unwind(panic)
             }
         }
-    }
-}
-
-/// Records what the authentication filter refuses: it stands before this filter.
-pub struct Refusals {
-    /// Where to.
-    pub recorder: Arc<Recorder>,
-}
-
-#[async_trait]
-impl RefusalObserver for Refusals {
-    async fn refused(&self, request: &mut ApiRequest, _: &mut ApiResponse, _: &str) {
-        self.recorder
-            .record_failed_authentication(&mut request.ctx)
-            .await;
     }
 }
 
