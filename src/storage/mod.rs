@@ -216,6 +216,13 @@ pub trait Storage: Send + Sync + 'static {
     /// needs no asking.
     async fn request_progress(&self) -> Result<(), Error>;
 
+    /// As [`Storage::request_progress`], for the watches of exactly this prefix; others may report,
+    /// too. Spares a store with a watch per resource from asking for all of them.
+    async fn request_progress_of(&self, prefix: &str) -> Result<(), Error> {
+        let _ = prefix;
+        self.request_progress().await
+    }
+
     /// Whether [`Storage::request_progress`] proves freshness. True: after a call (repeated every
     /// 100 ms or so, because a watch that is catching up may ignore it), every running watch soon
     /// delivers a [`WatchMessage::Progress`] of at least the revision that

@@ -112,6 +112,7 @@ impl Drop for RevisionCheck {
 /// The revision a cache has reached.
 pub(super) struct Reached {
     storage: Arc<dyn Storage>,
+    prefix: Box<str>,
     revision: AtomicU64,
     changed: watch::Sender<Revision>,
     wanted: AtomicU64,
@@ -119,9 +120,10 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    pub(super) fn new(storage: Arc<dyn Storage>) -> Arc<Self> {
+    pub(super) fn new(storage: Arc<dyn Storage>, prefix: &str) -> Arc<Self> {
         Arc::new(Self {
             storage,
+            prefix: prefix.into(),
             revision: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             wanted: AtomicU64::new(0),
@@ -184,7 +186,7 @@ impl Reached {
                 return;
             }
             rounds += 1;
-            if let Err(error) = self.storage.request_progress().await {
+            if let Err(error) = self.storage.request_progress_of(&self.prefix).await {
                 tracing::debug!(%error, "cannot ask the store for progress");
             }
             self.wait(wanted, PROGRESS_INTERVAL).await;

@@ -130,11 +130,11 @@ impl Cacher {
         let inner = Arc::new(Inner {
             codec: options.codec,
             check: options.check,
+            reached: Reached::new(storage.clone(), &options.prefix),
             prefix: options.prefix.into(),
             window_events_max: options.window_events_max,
             created: Instant::now(),
             state: ArcSwap::default(),
-            reached: Reached::new(storage.clone()),
             snapshots: Snapshots::default(),
             hub: Arc::new(Hub::new(window, stats.clone())),
             ready: tokio::sync::watch::Sender::new(false),

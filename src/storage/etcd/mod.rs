@@ -16,6 +16,7 @@
 //! - Every request demands a leader, so that a minority answers `no leader` at once instead of
 //!   letting requests run into their timeout.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,6 +28,7 @@ use etcd_client::{
     Compare, CompareOp, GetOptions, KvClient, PutOptions, ResponseHeader, Txn, TxnOp,
     TxnOpResponse, TxnResponse,
 };
+use parking_lot::Mutex;
 
 use self::connect::Connections;
 use self::errors::{Call, classify};
@@ -93,7 +95,7 @@ pub struct EtcdStore {
     turn: AtomicUsize,
     leases: Leases,
     trust: Trust,
-    progress: tokio::sync::watch::Sender<u64>,
+    progress: ProgressRequests,
     closed: Arc<AtomicBool>,
     options: EtcdOptions,
 }
@@ -110,7 +112,7 @@ impl EtcdStore {
             turn: AtomicUsize::new(0),
             leases: Leases::default(),
             trust: Trust::new(options.endpoints.len()),
-            progress: tokio::sync::watch::Sender::new(0),
+            progress: ProgressRequests::default(),
             closed: Arc::new(AtomicBool::new(false)),
             options,
         });
@@ -265,14 +267,21 @@ impl Storage for EtcdStore {
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<WatchStream, Error> {
         self.kv()?;
-        let progress = self.progress.subscribe();
+        let progress = self.progress.subscribe(prefix);
         let watch = self.connections.watch();
         watch::start(watch, prefix, after, progress, self.options.request_timeout).await
     }
 
     async fn request_progress(&self) -> Result<(), Error> {
         if self.progress_is_trustworthy() {
-            self.progress.send_modify(|asked| *asked += 1);
+            self.progress.ask_all();
+        }
+        Ok(())
+    }
+
+    async fn request_progress_of(&self, prefix: &str) -> Result<(), Error> {
+        if self.progress_is_trustworthy() {
+            self.progress.ask(prefix);
         }
         Ok(())
     }
@@ -319,7 +328,38 @@ impl Storage for EtcdStore {
     async fn close(&self) {
         self.closed.store(true, Ordering::Release);
         // Ends the watches: they see their request channel close.
-        self.progress.send_replace(watch::CLOSE);
+        self.progress.close();
+    }
+}
+
+/// Requests for progress, counted per watched prefix: a watch asks etcd when its number changes.
+#[derive(Default)]
+struct ProgressRequests(Mutex<HashMap<Box<str>, tokio::sync::watch::Sender<u64>>>);
+
+impl ProgressRequests {
+    fn subscribe(&self, prefix: &str) -> tokio::sync::watch::Receiver<u64> {
+        let mut prefixes = self.0.lock();
+        // Prefixes nobody watches any more; custom resources come and go.
+        prefixes.retain(|_, asked| asked.receiver_count() > 0);
+        prefixes.entry(prefix.into()).or_default().subscribe()
+    }
+
+    fn ask(&self, prefix: &str) {
+        if let Some(asked) = self.0.lock().get(prefix) {
+            asked.send_modify(|asked| *asked += 1);
+        }
+    }
+
+    fn ask_all(&self) {
+        for asked in self.0.lock().values() {
+            asked.send_modify(|asked| *asked += 1);
+        }
+    }
+
+    fn close(&self) {
+        for asked in self.0.lock().values() {
+            asked.send_replace(watch::CLOSE);
+        }
     }
 }
 
