@@ -10,6 +10,7 @@
 pub mod deprecation;
 pub mod discovery;
 pub mod handlers;
+pub mod openapi;
 pub mod render;
 pub mod router;
 pub mod version;
