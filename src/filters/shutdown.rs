@@ -54,6 +54,11 @@ impl Drain {
         self.end_watches.cancel();
     }
 
+    /// Cancelled when watches are to end.
+    pub fn watches_end(&self) -> CancellationToken {
+        self.end_watches.clone()
+    }
+
     /// Requests (other than long-running ones) being answered now.
     pub fn running(&self) -> usize {
         self.running.requests.load(Ordering::Acquire)

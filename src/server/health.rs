@@ -102,12 +102,6 @@ impl Health {
         });
     }
 
-    /// Adds `poststarthook/<name>`, which fails until the answer is told to be done.
-    pub fn add_start_hook(&self, name: &str) -> HookDone {
-        let name = format!("poststarthook/{name}");
-        self.add_done(&name, Asked::StartHook, "not finished")
-    }
-
     /// Adds a check that fails with `reason` until the answer is told to be done.
     pub fn add_done(&self, name: &str, asked: Asked, reason: &'static str) -> HookDone {
         let hook = HookDone::default();
@@ -267,7 +261,7 @@ mod tests {
     #[tokio::test]
     async fn bodies() {
         let health = Health::new(Duration::ZERO, Metrics::new(&[]));
-        let hook = health.add_start_hook("a/b");
+        let hook = health.add_done("poststarthook/a/b", Asked::StartHook, "not finished");
         health.add("shutdown", Asked::Ready, || {
             Box::pin(async { Err("x".into()) })
         });

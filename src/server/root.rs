@@ -8,6 +8,8 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::health::{Health, HealthEndpoint};
 use crate::api::status::Status;
+use crate::endpoints::router::page_not_found;
+use crate::endpoints::version;
 use crate::filters::Endpoint;
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse};
@@ -25,10 +27,13 @@ pub(super) struct Root {
 #[async_trait]
 impl Endpoint for Root {
     async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
+        if let Some(answer) = version::handle(&request.ctx) {
+            return answer.unwrap_or_else(|status| status_response(&mut request.ctx, &status));
+        }
         let path = request.ctx.info.path.as_str();
         if let Some((endpoint, rest)) = health_path(path) {
             let answer = self.health.answer(endpoint, rest, &request.ctx).await;
-            return answer.unwrap_or_else(not_found);
+            return answer.unwrap_or_else(page_not_found);
         }
         match path {
             "/metrics" => metrics_text(self.metrics.render()),
@@ -55,11 +60,6 @@ fn health_path(path: &str) -> Option<(HealthEndpoint, &str)> {
         }
     }
     None
-}
-
-/// The answer for a path that nobody serves.
-pub(super) fn not_found() -> ApiResponse {
-    ApiResponse::text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 fn metrics_text(text: Vec<u8>) -> ApiResponse {

@@ -1,67 +1,77 @@
-//! The API behind the filters: discovery, version, resources.
+//! The API behind the filters: registry, admission, resources, discovery.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
+use crate::api::objects::Objects;
+use crate::authorization::Authorizer;
 use crate::endpoints::discovery::Discovery;
-use crate::endpoints::version;
-use crate::filters::Endpoint;
+use crate::endpoints::{Endpoints, Mount};
 use crate::filters::metrics::KnownResource;
-use crate::registry::table::{ResourceTable, RuntimeConfig, SharedTable};
-use crate::request::negotiate::status_response;
-use crate::request::{ApiRequest, ApiResponse};
-use crate::server::life::StartError;
+use crate::filters::shutdown::Drain;
+use crate::registry::Registry;
+use crate::registry::objects::RegistryObjects;
+use crate::registry::table::{ResourceTable, RuntimeConfig};
+use crate::server::life::{StartError, reachable};
 use crate::server::options::ServerOptions;
-use crate::server::root::not_found;
 use crate::storage::Storage;
-use crate::telemetry::Metrics;
 
-/// The endpoint, and which resources it knows.
-pub(super) struct Api {
-    pub(super) endpoint: Arc<dyn Endpoint>,
-    pub(super) known: KnownResource,
-}
-
-/// Makes the API.
-pub(super) fn api(
+/// Makes the registry over the store.
+pub(super) fn registry(
     options: &ServerOptions,
-    _storage: &Arc<dyn Storage>,
-    _metrics: &Arc<Metrics>,
-) -> Result<Api, StartError> {
+    storage: &Arc<dyn Storage>,
+) -> Result<Arc<Registry>, StartError> {
     let pairs = options.api.runtime_config.iter();
     let text: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
     let config =
         RuntimeConfig::parse(&text.join(",")).map_err(|e| StartError::part("the API table", &e))?;
-    let table = Arc::new(SharedTable::new(ResourceTable::new(&config)));
-    let rows = table.clone();
-    Ok(Api {
-        known: Arc::new(move |group, version, plural| {
-            rows.load().get(group, version, plural).is_some()
-        }),
-        endpoint: Arc::new(Plain {
-            discovery: Discovery::new(options.listen.address.to_string()),
-            table,
-        }),
+    let table = ResourceTable::new(&config);
+    Ok(Registry::new(
+        table,
+        storage.clone(),
+        &options.storage.prefix,
+    ))
+}
+
+/// The registry as parts below it see it.
+pub(super) fn objects(registry: &Arc<Registry>) -> Arc<dyn Objects> {
+    Arc::new(RegistryObjects(registry.clone()))
+}
+
+/// Makes what answers requests for resources, discovery, and the paths of `mounts`.
+pub(super) fn endpoints(
+    options: &ServerOptions,
+    registry: &Arc<Registry>,
+    authorizer: &Arc<dyn Authorizer>,
+    mounts: Vec<Box<dyn Mount>>,
+    drain: &Drain,
+) -> Endpoints {
+    Endpoints {
+        registry: registry.clone(),
+        discovery: Discovery::new(server_address(options)),
+        authorizer: authorizer.clone(),
+        mounts,
+        min_request_timeout: options.api.min_request_timeout,
+        shutdown: drain.watches_end(),
+    }
+}
+
+/// Which resources are served, for metric labels.
+pub(super) fn known(registry: &Arc<Registry>) -> KnownResource {
+    let registry = registry.clone();
+    Arc::new(move |group, version, plural| {
+        let table = registry.table().load();
+        table.get(group, version, plural).is_some()
     })
 }
 
-/// Discovery and version only.
-struct Plain {
-    discovery: Discovery,
-    table: Arc<SharedTable>,
-}
-
-#[async_trait]
-impl Endpoint for Plain {
-    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
-        let ctx = &mut request.ctx;
-        let answer =
-            version::handle(ctx).or_else(|| self.discovery.handle(ctx, &self.table.load()));
-        match answer {
-            Some(Ok(response)) => response,
-            Some(Err(status)) => status_response(ctx, &status),
-            None => not_found(),
-        }
+/// `host:port` as other members of the cluster reach this server.
+pub(super) fn server_address(options: &ServerOptions) -> String {
+    let port = options.listen.address.port();
+    if let Some(host) = &options.listen.external_hostname {
+        return format!("{host}:{port}");
+    }
+    match options.listen.advertise {
+        Some(ip) => std::net::SocketAddr::new(ip, port).to_string(),
+        None => reachable(options.listen.address).to_string(),
     }
 }

@@ -20,6 +20,7 @@ use crate::telemetry::Metrics;
 pub(super) struct Identity {
     pub(super) authentication: Authentication,
     pub(super) authorizer: Arc<dyn Authorizer>,
+    pub(super) rbac: Arc<Rbac>,
 }
 
 /// Makes both.
@@ -44,6 +45,7 @@ pub(super) fn identity(
         authentication: Authentication::new(Arc::new(authenticator(options)?), metrics.clone())
             .with_recorder(recorder.clone()),
         authorizer: AuthorizerChain::new(modes),
+        rbac,
     })
 }
 

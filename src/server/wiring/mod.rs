@@ -14,7 +14,9 @@ use super::http::App;
 use super::life::StartError;
 use super::options::ServerOptions;
 use super::root::Root;
+use crate::api::objects::Objects;
 use crate::audit::Recorder;
+use crate::authorization::rbac::Rbac;
 use crate::base::Tasks;
 use crate::filters::audit::Audit;
 use crate::filters::audit_id::AuditId;
@@ -23,6 +25,7 @@ use crate::filters::chain::{Parts, chain};
 use crate::filters::impersonation::Impersonation;
 use crate::filters::shutdown::Drain;
 use crate::flowcontrol::{FlowControl, MaxInFlight};
+use crate::registry::Registry;
 use crate::storage::Storage;
 use crate::telemetry::Metrics;
 
@@ -34,7 +37,12 @@ pub struct Wired {
     pub storage: Arc<dyn Storage>,
     /// The recorder.
     pub recorder: Arc<Recorder>,
+    /// The registry.
+    pub registry: Arc<Registry>,
+    /// The registry as parts below it see it.
+    pub objects: Arc<dyn Objects>,
     pub(super) app: Arc<App>,
+    rbac: Arc<Rbac>,
     hooks: checks::Hooks,
 }
 
@@ -51,7 +59,10 @@ pub(super) async fn wire(
     checks::add_store(&health, &storage, &options.storage);
     let recorder = record::recorder(options, metrics)?;
     let identity = identity::identity(options, &recorder, metrics)?;
-    let api = api::api(options, &storage, metrics)?;
+    let registry = api::registry(options, &storage)?;
+    let objects = api::objects(&registry);
+    let mounts = Vec::new();
+    let endpoints = api::endpoints(options, &registry, &identity.authorizer, mounts, drain);
     let hooks = checks::add_hooks(&health);
     let flow_control = flow_control(options, metrics, tasks);
     let filters = chain(Parts {
@@ -65,7 +76,7 @@ pub(super) async fn wire(
         )),
         flow_control,
         metrics: metrics.clone(),
-        known: api.known,
+        known: api::known(&registry),
         drain: drain.clone(),
         settings: options.chain.clone(),
     });
@@ -73,13 +84,16 @@ pub(super) async fn wire(
         health: health.clone(),
         metrics: metrics.clone(),
         profiling: options.api.profiling,
-        api: api.endpoint,
+        api: Arc::new(endpoints),
     });
     Ok(Wired {
         app: Arc::new(App::new(filters, root, recorder.clone())),
         health,
         storage,
         recorder,
+        registry,
+        objects,
+        rbac: identity.rbac,
         hooks,
     })
 }
@@ -106,6 +120,8 @@ fn flow_control(
 impl Wired {
     /// Runs what must run once the listener is open; answers when the server is ready.
     pub(super) async fn started(&self) -> Result<(), StartError> {
+        self.registry.start_caches();
+        self.rbac.follow(&*self.objects).await;
         self.hooks.all_done();
         Ok(())
     }
