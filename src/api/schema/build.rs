@@ -113,6 +113,24 @@ impl Roots {
 
     fn finish(mut self) -> (Map<String, Value>, Vec<Kind>) {
         let mut definitions = self.generator.take_definitions(true);
+        let partial = format!("{META}.PartialObjectMetadata");
+        definitions.insert(partial.clone(), partial_definition());
+        self.lists.push((
+            format!("{partial}List"),
+            "PartialObjectMetadataList",
+            partial.clone(),
+        ));
+        for (kind, definition) in [
+            ("PartialObjectMetadata", partial.clone()),
+            ("PartialObjectMetadataList", format!("{partial}List")),
+        ] {
+            self.kinds.push(Kind {
+                group: "meta.k8s.io",
+                version: "v1",
+                kind,
+                definition,
+            });
+        }
         for (name, kind, item) in self.lists {
             definitions.insert(name, list_definition(kind, &item));
         }
@@ -148,6 +166,19 @@ fn list_definition(kind: &str, item: &str) -> Value {
             },
         },
         "required": ["items"],
+    })
+}
+
+/// Not in the crate: what `as=PartialObjectMetadata` answers.
+fn partial_definition() -> Value {
+    json!({
+        "description": "PartialObjectMetadata is a generic representation of any object with ObjectMeta.",
+        "type": "object",
+        "properties": {
+            "apiVersion": {"type": "string", "description": TYPE_META_DOCS[0].1},
+            "kind": {"type": "string", "description": TYPE_META_DOCS[1].1},
+            "metadata": {"$ref": format!("{REF_PREFIX}{META}.ObjectMeta")},
+        },
     })
 }
 
@@ -479,7 +510,7 @@ mod program {
                     Some(fact) => fact.clone(),
                     None => Fact {
                         flags: if is_required { "" } else { "o" }.to_string(),
-                        wire: if field == "items" { "2b" } else { "1b" }.to_string(),
+                        wire: list_wire(field).to_string(),
                         ..Fact::default()
                     },
                 };
@@ -573,6 +604,15 @@ mod program {
             self.known.insert(line.clone(), index);
             self.lines.push(line);
             index
+        }
+    }
+
+    /// Protobuf numbers of list kinds; kind and apiVersion travel in the envelope.
+    fn list_wire(field: &str) -> &'static str {
+        match field {
+            "metadata" => "1b",
+            "items" => "2b",
+            _ => "",
         }
     }
 

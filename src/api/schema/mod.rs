@@ -27,6 +27,7 @@ pub mod decode;
 pub mod go_json;
 pub mod normalise;
 mod program;
+pub mod wire;
 pub mod yaml;
 
 use std::io::Read as _;
@@ -91,10 +92,21 @@ pub struct Object {
     pub name: Name,
     /// Sorted by name.
     pub fields: Vec<Field>,
+    /// What protobuf writes, by number; empty for custom resources.
+    pub wire: Vec<Wire>,
     /// `x-kubernetes-map-type: atomic`.
     pub atomic: bool,
     /// Unknown fields are kept (custom resources).
     pub preserve_unknown: bool,
+}
+
+/// A numbered place in a protobuf message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// A field: its number and its index in [`Object::fields`].
+    Field(u32, usize),
+    /// A struct that Go embeds: its fields are the object's in JSON, but a message in protobuf.
+    Embedded(u32, Vec<Wire>),
 }
 
 /// A map.
@@ -151,10 +163,6 @@ pub struct Field {
     pub merge_key: Option<Name>,
     /// Declared default.
     pub default: Option<Value>,
-    /// Protobuf field number; zero where there is none.
-    pub number: u32,
-    /// Whether protobuf writes it as a varint rather than as bytes.
-    pub varint: bool,
 }
 
 /// `x-kubernetes-patch-strategy`.
@@ -295,7 +303,13 @@ mod tests {
             .and_then(Schema::object)
             .and_then(|spec| spec.field("replicas"))
             .expect("field");
-        assert!(replicas.pointer && replicas.omit_empty && replicas.number == 1 && replicas.varint);
+        assert!(replicas.pointer && replicas.omit_empty);
+        let volume = definition("io.k8s.api.core.v1.Volume")
+            .and_then(Schema::object)
+            .expect("known");
+        let name = volume.field_index("name").expect("field");
+        assert_eq!(volume.wire[0], Wire::Field(1, name));
+        assert!(matches!(&volume.wire[1], Wire::Embedded(2, sources) if sources.len() > 20));
     }
 
     #[test]

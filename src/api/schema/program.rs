@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{Field, List, ListType, Map, Node, Object, PatchStrategy, Schema, SchemaRef};
+use super::{Field, List, ListType, Map, Node, Object, PatchStrategy, Schema, SchemaRef, Wire};
 use crate::api::names::Name;
 
 const TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/program.txt"));
@@ -72,9 +72,11 @@ fn schema(code: &str, mut columns: std::str::Split<'static, char>) -> Option<Sch
     let node = match code {
         "O" => {
             let atomic = columns.next()? == "atomic";
-            let fields = columns.map(field).collect::<Option<Vec<Field>>>()?;
+            let parsed = columns.map(field).collect::<Option<Vec<_>>>()?;
+            let (fields, paths): (Vec<Field>, Vec<Vec<u32>>) = parsed.into_iter().unzip();
             let object = Object {
                 name: Name::Borrowed(head),
+                wire: wire_order(&paths),
                 fields,
                 atomic,
                 preserve_unknown: false,
@@ -117,7 +119,7 @@ fn schema(code: &str, mut columns: std::str::Split<'static, char>) -> Option<Sch
     })
 }
 
-fn field(text: &'static str) -> Option<Field> {
+fn field(text: &'static str) -> Option<(Field, Vec<u32>)> {
     let mut parts = text.splitn(7, ',');
     let name = parts.next()?;
     let schema = reference(parts.next()?)?;
@@ -126,8 +128,9 @@ fn field(text: &'static str) -> Option<Field> {
     let patch = parts.next()?;
     let merge_key = parts.next()?;
     let default = parts.next()?;
-    let digits = wire.trim_end_matches(|c: char| !c.is_ascii_digit());
-    Some(Field {
+    let path = wire.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let path: Vec<u32> = path.split('/').filter_map(|n| n.parse().ok()).collect();
+    let field = Field {
         name: Name::Borrowed(name),
         schema,
         pointer: flags.contains('p'),
@@ -142,9 +145,33 @@ fn field(text: &'static str) -> Option<Field> {
         },
         merge_key: (!merge_key.is_empty()).then_some(Name::Borrowed(merge_key)),
         default: serde_json::from_str(default).ok(),
-        number: digits.parse().unwrap_or_default(),
-        varint: wire.ends_with('v'),
-    })
+    };
+    Some((field, path))
+}
+
+/// The fields in the order of their protobuf numbers; embedded structs are messages of their own.
+fn wire_order(paths: &[Vec<u32>]) -> Vec<Wire> {
+    let mut numbered: Vec<(&[u32], usize)> = paths
+        .iter()
+        .enumerate()
+        .filter(|(_, path)| !path.is_empty())
+        .map(|(index, path)| (path.as_slice(), index))
+        .collect();
+    numbered.sort();
+    wire_level(&numbered, 0)
+}
+
+fn wire_level(numbered: &[(&[u32], usize)], depth: usize) -> Vec<Wire> {
+    numbered
+        .chunk_by(|(a, _), (b, _)| a[depth] == b[depth])
+        .map(|chunk| {
+            let (path, index) = chunk[0];
+            match path.len() > depth + 1 {
+                true => Wire::Embedded(path[depth], wire_level(chunk, depth + 1)),
+                false => Wire::Field(path[depth], index),
+            }
+        })
+        .collect()
 }
 
 fn reference(text: &str) -> Option<SchemaRef> {

@@ -198,12 +198,16 @@ fn decode(
     encoding: Encoding,
 ) -> Result<(Value, Vec<String>), Status> {
     let format = match encoding {
-        Encoding::Json => Format::Json,
+        Encoding::Json | Encoding::Protobuf => Format::Json,
         Encoding::Yaml => Format::Yaml,
-        Encoding::Protobuf => return decode_protobuf(expected, bytes),
     };
     let unrecognized = |error: &str| unrecognized(expected, bytes, error);
-    let found = schema::type_meta(bytes, format).map_err(|e| unrecognized(&e))?;
+    let found = match encoding {
+        Encoding::Protobuf => {
+            crate::api::protobuf::type_meta(bytes).map_err(|e| unrecognized(&e.to_string()))?
+        }
+        _ => schema::type_meta(bytes, format).map_err(|e| unrecognized(&e))?,
+    };
     let api_version = if found.api_version.is_empty() {
         expected.api_version()
     } else {
@@ -221,6 +225,9 @@ fn decode(
         || group_version.version != expected.version
     {
         return Err(wrong_type(table, expected, &group_version, &kind));
+    }
+    if encoding == Encoding::Protobuf {
+        return decode_protobuf(expected, bytes);
     }
     let gvk = crate::api::names::GroupVersionKind::new(
         expected.group.to_string(),
