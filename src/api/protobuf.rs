@@ -66,9 +66,15 @@ mod tests {
         let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}, "data": {"k": "v"}});
         let bytes = encode(&object).expect("built-in kind");
         let meta = type_meta(&bytes).expect("envelope");
-        assert_eq!((meta.api_version.as_str(), meta.kind.as_str()), ("v1", "ConfigMap"));
+        assert_eq!(
+            (meta.api_version.as_str(), meta.kind.as_str()),
+            ("v1", "ConfigMap")
+        );
         let decoded = decode(&bytes, "", "v1", "ConfigMap");
-        assert_eq!(decoded, Ok(json!({"metadata": {"name": "a"}, "data": {"k": "v"}})));
+        assert_eq!(
+            decoded,
+            Ok(json!({"metadata": {"name": "a"}, "data": {"k": "v"}}))
+        );
         let frame = watch_frame("ADDED", &object).expect("built-in kind");
         assert_eq!(frame[..4], (frame.len() as u32 - 4).to_be_bytes());
         assert!(encode(&json!({"kind": "Widget", "apiVersion": "x.io/v1"})).is_none());

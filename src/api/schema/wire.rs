@@ -172,11 +172,7 @@ fn put_message(out: &mut Vec<u8>, value: &Value, schema: &Schema) {
             put_int(out, 2, value.as_i64().unwrap_or_default());
             put_bytes(out, 3, text.unwrap_or_default().as_bytes());
         }
-        Node::Any => {
-            if !value.is_null() {
-                put_bytes(out, 1, value.to_string().as_bytes());
-            }
-        }
+        Node::Any if !value.is_null() => put_bytes(out, 1, value.to_string().as_bytes()),
         Node::Either(options) => put_either(out, value, options),
         // Named lists are messages of one repeated field.
         Node::List(list) => {
