@@ -1,9 +1,11 @@
 //! The feed: fills the cache from the store and keeps it following. One task per cache, and the
 //! only one that changes its state.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::task::JoinHandle;
 
 use super::Inner;
 use super::State;
@@ -18,6 +20,8 @@ const PAGE_KEYS_FIRST: usize = 500;
 const PAGE_KEYS_MAX: usize = 5000;
 /// Bytes of values a page aims at: below gRPC's 4 MiB.
 const PAGE_BYTES: usize = 2 << 20;
+/// Pages being decoded while the next is fetched; bounds the memory of a fill.
+const PAGES_DECODING_MAX: usize = 4;
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -293,7 +297,8 @@ impl Feed {
         let mut revision = 0;
         let mut start = None;
         let mut limit = PAGE_KEYS_FIRST;
-        let mut decoding = Vec::new();
+        let mut decoding = VecDeque::new();
+        let mut decoded = Vec::new();
         loop {
             let listed = inner
                 .storage
@@ -312,25 +317,37 @@ impl Feed {
             limit = page_keys(&listed.kvs);
             let codec = inner.codec.clone();
             let page = listed.kvs;
-            decoding.push(tokio::task::spawn_blocking(move || {
+            decoding.push_back(tokio::task::spawn_blocking(move || {
                 page.iter()
                     .map(|kv| decode(&*codec, kv))
                     .collect::<Vec<_>>()
             }));
+            if decoding.len() > PAGES_DECODING_MAX {
+                finish_page(&mut decoding, &mut decoded).await?;
+            }
             match next {
                 Some(next) if more => start = Some(next),
                 _ => break,
             }
         }
-        let mut decoded = Vec::new();
-        for page in decoding {
-            let page = page.await.map_err(|error| Error::Other {
-                reason: error.to_string(),
-            })?;
-            decoded.extend(page);
+        while !decoding.is_empty() {
+            finish_page(&mut decoding, &mut decoded).await?;
         }
         Ok((decoded, revision))
     }
+}
+
+/// Takes the oldest page out of `decoding`.
+async fn finish_page(
+    decoding: &mut VecDeque<JoinHandle<Vec<Decoded>>>,
+    decoded: &mut Vec<Decoded>,
+) -> Result<(), Error> {
+    if let Some(page) = decoding.pop_front() {
+        decoded.extend(page.await.map_err(|error| Error::Other {
+            reason: error.to_string(),
+        })?);
+    }
+    Ok(())
 }
 
 fn decode(codec: &dyn super::Codec, kv: &KeyValue) -> Decoded {

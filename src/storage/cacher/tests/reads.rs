@@ -184,6 +184,20 @@ async fn pages_hold_their_revision() {
     let namespaced = cacher.list(page).await.expect("lists");
     assert_eq!(names(&namespaced), ["b/1", "b/2"]);
     assert!(!namespaced.more);
+    for (namespace, start) in [
+        ("b", "c/1"),
+        ("b", "b/2\0"),
+        ("a", "zz"),
+        ("", "zz"),
+        ("", "c/1\0"),
+    ] {
+        let beyond = ListQuery {
+            namespace,
+            start: Some(start),
+            ..everything(Freshness::Any)
+        };
+        assert!(names(&cacher.list(beyond).await.expect("lists")).is_empty());
+    }
     assert_eq!(reads, store.reads.load(Ordering::Relaxed), "from the cache");
     let filter = |object: &CachedObject| object.label("app") != Some("a/1");
     let filtered = ListQuery {

@@ -236,3 +236,37 @@ async fn a_store_that_went_back_in_time_ends_watches() {
         .expect("lists");
     assert_eq!((list.items.len(), list.revision), (1, 2));
 }
+
+#[tokio::test]
+async fn ten_thousand_watchers() {
+    let store = FakeStore::new();
+    let cacher = start(&store).await;
+    let mut all = Vec::new();
+    let mut nodes = Vec::new();
+    for n in 0..5000 {
+        all.push(cacher.watch(query(WatchStart::Now)).await.expect("watches"));
+        let node = WatchQuery {
+            scope: Scope::Field(0, n.to_string()),
+            ..query(WatchStart::Now)
+        };
+        nodes.push(cacher.watch(node).await.expect("watches"));
+    }
+    for watch in all.iter_mut().chain(&mut nodes) {
+        assert!(futures::poll!(std::pin::pin!(watch.recv())).is_pending());
+    }
+    for n in 0..10 {
+        store.put(&key(&format!("a/{n}")), &pod("x", &n.to_string()));
+    }
+    for watch in &mut all {
+        for n in 0..10 {
+            let event = next(watch).await.expect("an event");
+            assert_eq!(event.frame().expect("of an object").revision(), n + 1);
+        }
+    }
+    for watch in &mut nodes[..10] {
+        assert!(next(watch).await.is_some());
+    }
+    assert_eq!(cacher.stats().events_dispatched.get(), 50_010);
+    drop((all, nodes));
+    assert_eq!(cacher.stats().watchers.get(), 0);
+}
