@@ -96,7 +96,7 @@ fn prepare(object: &mut Value, target: &Target) {
     if let Some(schema) = schema::builtin(&target.resource.group_version_kind()) {
         schema::normalise(object, schema);
     }
-    target.strategy().default(object);
+    target.default(object);
 }
 
 #[async_trait]

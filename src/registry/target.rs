@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::api::resource::Resource;
+use crate::api::schema;
 use crate::registry::strategy::{Strategy, WriteContext};
 use crate::request::UserInfo;
 
@@ -34,6 +37,14 @@ impl Target {
     pub fn strategy(&self) -> &'static dyn Strategy {
         let row = &self.resource;
         super::strategies::strategy_for(&row.group, &row.version, &row.kind)
+    }
+
+    /// Fills the defaults that the schema declares, then those of the strategy.
+    pub fn default(&self, object: &mut Value) {
+        if let Some(schema) = schema::builtin(&self.resource.group_version_kind()) {
+            schema::apply_defaults(object, schema);
+        }
+        self.strategy().default(object);
     }
 
     /// The context strategies see.

@@ -156,7 +156,9 @@ impl RequestContext {
     /// Adds a `Warning` header text unless it is there already.
     pub fn warn(&mut self, text: impl Into<String>) {
         let text = text.into();
-        if !self.warnings.contains(&text) {
+        // Upstream drops what does not fit into one header line (YAML's list of repeated keys).
+        let fits = !text.contains(char::is_control);
+        if fits && !self.warnings.contains(&text) {
             self.warnings.push(text);
         }
     }

@@ -13,9 +13,10 @@ use serde_json::{Map, Number, Value};
 use super::go_json::{self, SyntaxError, quote, skip_space, skip_string, skip_value};
 use super::{Node, Object, Schema, normalise, yaml};
 
-/// Deepest tree that is built. Go accepts 10,000 levels; a stack frame here is not growable, and
-/// nothing that people write comes near this.
-pub const DEPTH_MAX: usize = 400;
+/// Deepest tree that is built. Go accepts 10,000 levels, but stored bytes are read by `serde_json`,
+/// which stops at 128, and a few levels are added around an object (lists, watch events, reviews).
+/// Nothing that people write comes near this.
+pub const DEPTH_MAX: usize = 120;
 
 /// Strict errors that are reported at most.
 const STRICT_ERRORS_MAX: usize = 100;
@@ -905,6 +906,29 @@ mod tests {
             a,
             &json!({"type": "array", "items": {"type": "string"}, "default": [1.5, null], "additionalProperties": false})
         );
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let nested = |open: &str, close: &str, levels: usize| {
+            format!("{}1{}", open.repeat(levels), close.repeat(levels))
+        };
+        for schema in [None, Some(schema("", "Pod"))] {
+            let decode = |text: &str| decode(text.as_bytes(), Format::Json, schema);
+            let refused = Err(DecodeError::Type("exceeded max depth".into()));
+            let managed = |levels| {
+                let fields = nested("{\"a\":[", "]}", levels);
+                format!(r#"{{"metadata":{{"managedFields":[{{"fieldsV1":{fields}}}]}}}}"#)
+            };
+            assert!(decode(&managed(50)).is_ok());
+            assert_eq!(decode(&managed(100)), refused);
+        }
+        // What is dropped may be deeper.
+        let text = format!(r#"{{"unknown":{}}}"#, nested("[", "]", 5000));
+        let decoded = json_of("Pod", "", &text).expect("dropped");
+        assert_eq!(decoded.unknown_fields, ["unknown field \"unknown\""]);
+        let yaml = decode(nested("[", "]", 1000).as_bytes(), Format::Yaml, None);
+        assert!(yaml.is_err());
     }
 
     #[test]

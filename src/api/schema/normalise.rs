@@ -60,7 +60,10 @@ pub fn apply_defaults(value: &mut Value, schema: &Schema) {
             for field in &object.fields {
                 match members.get_mut(field.name.as_ref()) {
                     Some(Value::Null) | None => {
-                        if let Some(default) = &field.default {
+                        // A default that would be left out again says nothing.
+                        if let Some(default) = &field.default
+                            && !left_out(default, field)
+                        {
                             members.insert(field.name.to_string(), default.clone());
                         }
                     }
@@ -347,6 +350,14 @@ mod tests {
         let mut value = json!({"containerPort": 1});
         apply_defaults(&mut value, schema);
         assert_eq!(value, json!({"containerPort": 1, "protocol": "TCP"}));
+        let schema = definition("io.k8s.api.core.v1.ReplicationControllerSpec").expect("known");
+        let mut value = json!({});
+        apply_defaults(&mut value, schema);
+        assert_eq!(
+            value,
+            json!({"replicas": 1}),
+            "minReadySeconds is no pointer"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 use super::go_json::quote;
 
 /// Deepest nesting that is converted.
-const DEPTH_MAX: usize = 400;
+const DEPTH_MAX: usize = super::decode::DEPTH_MAX;
 
 /// Values that aliases may expand to in all.
 const EXPANDED_MAX: usize = 400_000;

@@ -121,7 +121,7 @@ pub fn object(
         }
     };
     note_request(ctx, &value);
-    target.strategy().default(&mut value);
+    target.default(&mut value);
     ctx.stages.end("decode", began, "ok", "");
     Ok(value)
 }

@@ -92,7 +92,7 @@ fn patched(
     let raw = patch.apply(old, schema)?;
     let (mut object, warnings) = decode_patched(target, &raw, schema, options.field_validation)?;
     check_identity(&mut object, target)?;
-    target.strategy().default(&mut object);
+    target.default(&mut object);
     Ok(Transform { object, warnings })
 }
 
