@@ -44,6 +44,8 @@ pub struct Endpoints {
     pub registry: Arc<Registry>,
     /// Discovery documents.
     pub discovery: discovery::Discovery,
+    /// OpenAPI documents.
+    pub openapi: openapi::OpenApi,
     /// Asked again where a write turns out to create (PUT and apply).
     pub authorizer: Arc<dyn Authorizer>,
     /// Other handlers, asked first.
@@ -76,9 +78,13 @@ impl Endpoint for Endpoints {
 impl Endpoints {
     async fn plain_path(&self, request: &mut ApiRequest) -> ApiResponse {
         let table = self.registry.table().load();
-        match self.discovery.handle(&request.ctx, &table) {
-            Some(Ok(response)) => response,
-            Some(Err(status)) => status_response(&mut request.ctx, &status),
+        let ctx = &mut request.ctx;
+        if let Some(response) = self.openapi.handle(ctx, &table) {
+            return response;
+        }
+        match self.discovery.handle(ctx, &table) {
+            Some(Ok(response)) => render::compress(ctx, response).await,
+            Some(Err(status)) => status_response(ctx, &status),
             None => router::page_not_found(),
         }
     }

@@ -103,32 +103,49 @@ fn addresses(object: &Value) -> Value {
     text.into()
 }
 
-/// The row of an Event, in its core/v1 form.
+/// The row of an Event, of core/v1 or of events.k8s.io/v1, which calls the same fields otherwise.
 pub(super) fn event(object: &Value, now: DateTime<Utc>) -> Row {
-    let first = time(object, &["firstTimestamp"]).or_else(|| time(object, &["eventTime"]));
+    let either = |core: &'static str, events: &'static str| match &object[core] {
+        Value::Null => events,
+        _ => core,
+    };
+    let first = either("firstTimestamp", "deprecatedFirstTimestamp");
+    let first = time(object, &[first]).or_else(|| time(object, &["eventTime"]));
     let first_seen = translate_timestamp(first, now);
     let series = &object["series"];
     let last_seen = if !series.is_null() {
         translate_timestamp(time(series, &["lastObservedTime"]), now)
     } else {
-        match time(object, &["lastTimestamp"]) {
+        match time(
+            object,
+            &[either("lastTimestamp", "deprecatedLastTimestamp")],
+        ) {
             None => first_seen.clone(),
             last => translate_timestamp(last, now),
         }
     };
     let count = if series.is_null() {
-        int(object, &["count"]).max(1)
+        int(object, &[either("count", "deprecatedCount")]).max(1)
     } else {
         int(series, &["count"])
     };
+    let about = &object[either("involvedObject", "regarding")];
+    let message = text(object, &[either("message", "note")]);
     vec![
         last_seen.into(),
         text_cell(object, &["type"]),
         text_cell(object, &["reason"]),
-        event_object(object),
-        text_cell(object, &["involvedObject", "fieldPath"]),
-        event_source(object),
-        text(object, &["message"]).trim().into(),
+        event_object(about),
+        text_cell(about, &["fieldPath"]),
+        event_source(
+            &object[either("source", "deprecatedSource")],
+            text(
+                object,
+                &[either("reportingComponent", "reportingController")],
+            ),
+            text(object, &["reportingInstance"]),
+        ),
+        message.trim().into(),
         first_seen.into(),
         count.into(),
         name(object),
@@ -136,21 +153,20 @@ pub(super) fn event(object: &Value, now: DateTime<Utc>) -> Row {
     .into()
 }
 
-fn event_object(object: &Value) -> Value {
-    let kind = text(object, &["involvedObject", "kind"]).to_lowercase();
-    match text(object, &["involvedObject", "name"]) {
+fn event_object(about: &Value) -> Value {
+    let kind = text(about, &["kind"]).to_lowercase();
+    match text(about, &["name"]) {
         "" => kind.into(),
         name => format!("{kind}/{name}").into(),
     }
 }
 
-fn event_source(object: &Value) -> Value {
-    let either = |first: &[&str], second: &str| match text(object, first) {
-        "" => text(object, &[second]).to_string(),
+fn event_source(source: &Value, component: &str, instance: &str) -> Value {
+    let either = |member: &str, reporting: &str| match text(source, &[member]) {
+        "" => reporting.to_string(),
         found => found.to_string(),
     };
-    let component = either(&["source", "component"], "reportingComponent");
-    let instance = either(&["source", "host"], "reportingInstance");
+    let (component, instance) = (either("component", component), either("host", instance));
     if instance.is_empty() {
         return component.into();
     }

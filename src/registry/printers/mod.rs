@@ -5,8 +5,8 @@
 //! [`TableWriter`] assembles a `Table` document. Rules: contract/printers.md, resources.md §5-6.
 //!
 //! # Invariants
-//! - Printers see objects in their **storage version** (events as core/v1, autoscalers as v2), whatever
-//!   version was requested; only a row's `object` is in the requested version.
+//! - Printers take objects in any served version; where versions differ (events, autoscalers) the
+//!   printer knows both forms.
 //! - Printers never fail: missing or odd fields print as the rules say for missing ones.
 //!
 //! # Decisions

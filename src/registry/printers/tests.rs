@@ -149,6 +149,30 @@ fn rows() {
             ]),
         ),
         (
+            ("events.k8s.io", "Event"),
+            json!({"regarding": {"kind": "Pod", "name": "p"}, "type": "Normal", "reason": "R", "note": "m",
+                "reportingController": "k", "reportingInstance": "i", "eventTime": "2026-01-01T00:30:00Z"}),
+            json!([
+                "30m", "Normal", "R", "pod/p", "", "k, i", "m", "30m", 1, "n"
+            ]),
+        ),
+        (
+            ("autoscaling", "HorizontalPodAutoscaler"),
+            json!({"metadata": {"annotations": {
+                "autoscaling.alpha.kubernetes.io/metrics": "[{\"type\":\"Resource\",\"resource\":{\"name\":\"memory\",\"targetAverageValue\":\"1Gi\"}}]"}},
+                "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50},
+                "status": {"currentCPUUtilizationPercentage": 20}}),
+            json!([
+                "n",
+                "Deployment/d",
+                "cpu: 20%/50%, memory: <unknown>/1Gi",
+                "<unset>",
+                3,
+                0,
+                "60m"
+            ]),
+        ),
+        (
             ("", "ResourceQuota"),
             json!({"status": {"hard": {"pods": "3", "limits.cpu": "2", "cpu": "1"}, "used": {"pods": "1"}}}),
             json!(["n", "cpu: 0/1, pods: 1/3", "limits.cpu: 0/2", "60m"]),

@@ -1,7 +1,7 @@
 //! Rows of workloads and what scales or guards them (contract/printers.md §5).
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Row;
 use super::duration::human_duration;
@@ -230,7 +230,8 @@ pub(super) fn scale(object: &Value, now: DateTime<Utc>) -> Row {
     .into()
 }
 
-/// The row of a HorizontalPodAutoscaler, in its v2 form.
+/// The row of a HorizontalPodAutoscaler. In its v1 form the CPU's target stands apart and is printed
+/// first.
 pub(super) fn autoscaler(object: &Value, now: DateTime<Utc>) -> Row {
     let target = &object["spec"]["scaleTargetRef"];
     let min = match object["spec"]["minReplicas"].as_i64() {
@@ -251,11 +252,16 @@ pub(super) fn autoscaler(object: &Value, now: DateTime<Utc>) -> Row {
 
 /// The first two metrics: current and wanted value.
 fn metrics(object: &Value) -> Value {
-    let specs = items(object, &["spec", "metrics"]);
+    let from_v1;
+    let mut specs = items(object, &["spec", "metrics"]);
+    let mut currents = items(object, &["status", "currentMetrics"]);
+    if specs.is_empty() {
+        from_v1 = metrics_of_v1(object);
+        (specs, currents) = (&from_v1.0, &from_v1.1);
+    }
     if specs.is_empty() {
         return NONE.into();
     }
-    let currents = items(object, &["status", "currentMetrics"]);
     let shown: Vec<String> = specs
         .iter()
         .enumerate()
@@ -267,6 +273,71 @@ fn metrics(object: &Value) -> Value {
         return format!("{text} + {} more...", specs.len() - 2).into();
     }
     text.into()
+}
+
+/// Wanted and current metrics of the v1 form: the CPU's percentages are fields, the others are JSON in
+/// annotations, in an older shape.
+fn metrics_of_v1(object: &Value) -> (Vec<Value>, Vec<Value>) {
+    let annotation = |name: &str| -> Vec<Value> {
+        let key = format!("autoscaling.alpha.kubernetes.io/{name}");
+        let text = text(object, &["metadata", "annotations", &key]);
+        serde_json::from_str(text).unwrap_or_default()
+    };
+    let cpu = |percent: &Value, kind: &str| {
+        let member = json!({"averageUtilization": percent});
+        (!percent.is_null())
+            .then(|| json!({"type": "Resource", "resource": {"name": "cpu", kind: member}}))
+    };
+    let spec = &object["spec"]["targetCPUUtilizationPercentage"];
+    let specs: Vec<Value> = cpu(spec, "target")
+        .into_iter()
+        .chain(
+            annotation("metrics")
+                .into_iter()
+                .map(|m| metric_of_v1(m, "target")),
+        )
+        .collect();
+    let current = &object["status"]["currentCPUUtilizationPercentage"];
+    let currents = cpu(current, "current")
+        .into_iter()
+        .chain(
+            annotation("current-metrics")
+                .into_iter()
+                .map(|m| metric_of_v1(m, "current")),
+        )
+        .collect();
+    (specs, currents)
+}
+
+/// `targetAverageValue` beside the source becomes `target.averageValue` below it.
+fn metric_of_v1(mut metric: Value, kind: &str) -> Value {
+    for source in metric
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|m| m.values_mut())
+    {
+        if !source.is_object() {
+            continue;
+        }
+        let mut members = json!({});
+        for (old, new) in [
+            ("AverageUtilization", "averageUtilization"),
+            ("AverageValue", "averageValue"),
+            ("Value", "value"),
+        ] {
+            let value = source[format!("{kind}{old}")].take();
+            if !value.is_null() {
+                members[new] = value;
+            }
+        }
+        // Object metrics call their average by the new name already.
+        let average = source["averageValue"].take();
+        if !average.is_null() {
+            members["averageValue"] = average;
+        }
+        source[kind] = members;
+    }
+    metric
 }
 
 fn metric(spec: &Value, current: &Value) -> String {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::api::objects::Objects;
+use crate::api::schema::definitions;
 use crate::authorization::Authorizer;
 use crate::endpoints::discovery::Discovery;
+use crate::endpoints::openapi::OpenApi;
 use crate::endpoints::{Endpoints, Mount};
 use crate::filters::metrics::KnownResource;
 use crate::filters::shutdown::Drain;
@@ -48,6 +50,7 @@ pub(super) fn endpoints(
     Endpoints {
         registry: registry.clone(),
         discovery: Discovery::new(server_address(options)),
+        openapi: OpenApi::new(definitions),
         authorizer: authorizer.clone(),
         mounts,
         min_request_timeout: options.api.min_request_timeout,
