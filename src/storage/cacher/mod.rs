@@ -44,24 +44,26 @@ mod read;
 mod snapshots;
 mod stats;
 mod watch;
+mod watcher;
 mod window;
 
 pub use freshness::RevisionCheck;
-pub use hub::{Filter, Scope, WATCHER_QUEUE_MAX};
 pub use object::{CachedObject, Codec, EventType, FRAME_TAIL, JsonCodec};
 pub use read::{FRESH_WAIT, Freshness, GetAnswer, ListAnswer, ListQuery};
 pub use stats::{CacherStats, Counter};
 pub use watch::{
     BOOKMARK_BEFORE_DEADLINE, BOOKMARK_INTERVAL, Watch, WatchEvent, WatchQuery, WatchStart,
 };
+pub use watcher::{Filter, Scope, WATCHER_QUEUE_MAX};
 pub use window::{EventFrame, WINDOW_EVENTS_MAX, WINDOW_EVENTS_MIN, WINDOW_FRESH};
 
 use crate::storage::{Error, Revision, Storage};
 use freshness::Reached;
-use hub::{Hub, Watcher};
+use hub::Hub;
 use objects::Objects;
 use snapshots::Snapshots;
 use watch::Initial;
+use watcher::Watcher;
 use window::Window;
 
 /// How a cache is set up.

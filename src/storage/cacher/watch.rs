@@ -10,11 +10,12 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::{Instant, Sleep};
 
-use super::hub::{Filter, Hub, Scope, Taken, Watcher};
+use super::hub::Hub;
 use super::object::EventType;
 use super::objects::Objects;
 use super::read::Freshness;
 use super::stats::CacherStats;
+use super::watcher::{Filter, Scope, Taken, Watcher};
 use super::window::EventFrame;
 use crate::storage::{Error, Revision};
 
