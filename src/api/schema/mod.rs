@@ -9,6 +9,12 @@
 //! `program.rs` reads one into nodes at first use (about a millisecond), [`definitions`] inflates the
 //! other at first use. Nothing happens at start.
 //!
+//! Files: `go_json` JSON syntax and quoting in Go's words · `yaml` YAML to JSON · `decode` bodies to
+//! trees · `normalise` trees as Go would print them, declared defaults · `wire` protobuf.
+//!
+//! A custom resource's schema is an [`Arc`] of the same nodes ([`SchemaRef::Owned`]) with
+//! [`Object::preserve_unknown`] where its structural schema says so.
+//!
 //! # Invariants
 //! - A node of a built-in kind lives as long as the process; a custom resource's as long as its `Arc`.
 //! - Fields of an object are sorted by name, so lookup is a binary search.
@@ -22,6 +28,10 @@
 //! - Facts in one text file rather than in code: they are looked up, compared and diffed as a table.
 //! - The node table is parsed lazily instead of being generated as Rust statics, which cost seconds
 //!   of compile time for 2,500 nodes and gave nothing measurable at run time.
+//! - YAML through `libyaml-safer`, a port of the scanner and emitter that yaml.v2 is a port of: error
+//!   texts, folding and quoting are upstream's. serde-saphyr reads YAML 1.2 and words errors its own way.
+//! - Protobuf numbers are facts like the others, so one codec serves all kinds; `k8s-pb` has structs
+//!   for 90 resources that would need conversion from and to trees.
 
 pub mod decode;
 pub mod go_json;
