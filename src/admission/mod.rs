@@ -2,6 +2,16 @@
 //!
 //! Called by the registry's write path. Mutating admission runs before validation, validating
 //! admission after it, each in upstream's plugin order (contract/admission.md).
+//!
+//! # Invariants
+//! - Plugins read other objects through [`Objects`](crate::api::objects::Objects) only; none of them
+//!   knows the registry.
+//! - Every plugin that runs is a stage `admission/<Plugin>` of the request.
+
+mod chain;
+pub mod plugins;
+
+pub use chain::AdmissionChain;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -75,39 +85,6 @@ pub trait AdmissionPlugin: Send + Sync {
 
     /// The validating pass. Must not change the object. An error is the client's answer.
     async fn validate(&self, _admission: &mut Admission<'_>) -> Result<(), Status> {
-        Ok(())
-    }
-}
-
-/// The plugins in order.
-#[derive(Default)]
-pub struct AdmissionChain {
-    plugins: Vec<std::sync::Arc<dyn AdmissionPlugin>>,
-}
-
-impl AdmissionChain {
-    /// A chain of plugins in upstream's order.
-    pub fn new(plugins: Vec<std::sync::Arc<dyn AdmissionPlugin>>) -> Self {
-        AdmissionChain { plugins }
-    }
-
-    /// The mutating pass.
-    pub async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        let operation = admission.operation;
-        let plugins = self.plugins.iter();
-        for plugin in plugins.filter(|p| p.mutates() && p.handles(operation)) {
-            plugin.admit(admission).await?;
-        }
-        Ok(())
-    }
-
-    /// The validating pass.
-    pub async fn validate(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        let operation = admission.operation;
-        let plugins = self.plugins.iter();
-        for plugin in plugins.filter(|p| p.validates() && p.handles(operation)) {
-            plugin.validate(admission).await?;
-        }
         Ok(())
     }
 }

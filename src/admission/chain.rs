@@ -1,0 +1,147 @@
+//! The chain: runs the plugins in order, and records each of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::admission::{Admission, AdmissionPlugin, Operation};
+use crate::api::status::Status;
+use crate::telemetry::Metrics;
+
+/// The plugins in order.
+#[derive(Default)]
+pub struct AdmissionChain {
+    plugins: Vec<Arc<dyn AdmissionPlugin>>,
+    metrics: Option<Arc<Metrics>>,
+}
+
+/// The two passes.
+#[derive(Clone, Copy)]
+enum Pass {
+    Mutating,
+    Validating,
+}
+
+impl Pass {
+    fn label(self) -> &'static str {
+        match self {
+            Pass::Mutating => "admit",
+            Pass::Validating => "validate",
+        }
+    }
+}
+
+impl AdmissionChain {
+    /// A chain of plugins in upstream's order.
+    pub fn new(plugins: Vec<Arc<dyn AdmissionPlugin>>) -> Self {
+        AdmissionChain {
+            plugins,
+            metrics: None,
+        }
+    }
+
+    /// Measures plugins and passes.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// Names of the plugins, in order.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.plugins.iter().map(|p| p.name()).collect()
+    }
+
+    /// The mutating pass.
+    pub async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        self.run(Pass::Mutating, admission).await
+    }
+
+    /// The validating pass.
+    pub async fn validate(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        self.run(Pass::Validating, admission).await
+    }
+
+    async fn run(&self, pass: Pass, admission: &mut Admission<'_>) -> Result<(), Status> {
+        let step = Instant::now();
+        let operation = admission.operation;
+        let mut outcome = Ok(());
+        for plugin in &self.plugins {
+            let takes_part = match pass {
+                Pass::Mutating => plugin.mutates(),
+                Pass::Validating => plugin.validates(),
+            };
+            if !takes_part || !plugin.handles(operation) {
+                continue;
+            }
+            let began = admission.ctx.stages.begin("admission");
+            outcome = match pass {
+                Pass::Mutating => plugin.admit(admission).await,
+                Pass::Validating => plugin.validate(admission).await,
+            };
+            let name = format!("admission/{}", plugin.name());
+            let stages = &mut admission.ctx.stages;
+            match &outcome {
+                Ok(()) => stages.end(name, began, "ok", ""),
+                Err(status) => stages.end(name, began, "denied", status.message.clone()),
+            }
+            self.measure_plugin(plugin.name(), operation, pass, &outcome, began.elapsed());
+            if outcome.is_err() {
+                break;
+            }
+        }
+        self.measure_step(operation, pass, &outcome, step.elapsed());
+        outcome
+    }
+
+    fn measure_plugin(
+        &self,
+        name: &str,
+        operation: Operation,
+        pass: Pass,
+        outcome: &Result<(), Status>,
+        took: Duration,
+    ) {
+        if let Some(metrics) = &self.metrics {
+            let labels = [name, operation.name(), rejected(outcome), pass.label()];
+            metrics
+                .apiserver_admission_controller_admission_duration_seconds
+                .with_label_values(&labels)
+                .observe(took.as_secs_f64());
+        }
+    }
+
+    fn measure_step(
+        &self,
+        operation: Operation,
+        pass: Pass,
+        outcome: &Result<(), Status>,
+        took: Duration,
+    ) {
+        if let Some(metrics) = &self.metrics {
+            let labels = [operation.name(), rejected(outcome), pass.label()];
+            metrics
+                .apiserver_admission_step_admission_duration_seconds
+                .with_label_values(&labels)
+                .observe(took.as_secs_f64());
+        }
+    }
+}
+
+fn rejected(outcome: &Result<(), Status>) -> &'static str {
+    match outcome {
+        Ok(()) => "false",
+        Err(_) => "true",
+    }
+}
+
+impl Operation {
+    /// As admission reviews and metrics spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        }
+    }
+}
