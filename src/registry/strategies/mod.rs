@@ -8,12 +8,21 @@
 //!   few lines over a value and a stack path. Rejected: typed structs per kind, which would decode and
 //!   encode every object twice more.
 
+pub mod apps;
+pub mod batch;
 pub mod common;
+pub mod core;
+pub mod pod_spec;
 
 use super::strategy::{Plain, Strategy};
 
 /// The strategy of a kind; kinds without rules get [`Plain`].
 pub fn strategy_for(group: &str, _version: &str, kind: &str) -> &'static dyn Strategy {
-    let _ = (group, kind);
-    &Plain
+    let found = match group {
+        "" => core::strategy_for(kind),
+        "apps" => apps::strategy_for(kind),
+        "batch" => batch::strategy_for(kind),
+        _ => None,
+    };
+    found.unwrap_or(&Plain)
 }

@@ -174,7 +174,8 @@ const WINDOWS: Fields = &[
     ("HostProcess", "hostProcess", Ty::Nil),
 ];
 
-const PROFILE: Fields = &[
+/// `core.SeccompProfile`, `core.AppArmorProfile`
+pub const PROFILE: Fields = &[
     ("Type", "type", Ty::Str),
     ("LocalhostProfile", "localhostProfile", Ty::Nil),
 ];
