@@ -78,7 +78,7 @@ impl Discovery {
         }
         let any_method = prefix == "apis" && rest.len() < 2;
         let Some(document) = self.documents(table).get(path) else {
-            return Some(missing(prefix, &rest));
+            return Some(missing(table, prefix, &rest));
         };
         if !any_method && ctx.method != Method::GET {
             return Some(Err(Status::method_not_allowed()));
@@ -109,11 +109,11 @@ impl Discovery {
     }
 }
 
-/// An unknown version of a built-in group is a Status, everything else plain text.
-fn missing(prefix: &str, rest: &[&str]) -> Result<ApiResponse, Status> {
+/// An unknown version of a served built-in group is a Status, everything else plain text.
+fn missing(table: &ResourceTable, prefix: &str, rest: &[&str]) -> Result<ApiResponse, Status> {
     let in_known_group = match rest {
         [_] => prefix == "api",
-        [group, _] => is_builtin_group(group),
+        [group, _] => is_builtin_group(group) && table.group(group).is_some(),
         _ => false,
     };
     if in_known_group {
