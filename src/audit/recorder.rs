@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use chrono::Utc;
 use smallvec::SmallVec;
 
+use crate::api::status::Status;
 use crate::audit::event::TRACE_ANNOTATION;
 use crate::audit::json::{push, push_key, push_micro_time};
 use crate::audit::metrics::Metrics;
@@ -129,23 +130,30 @@ impl Recorder {
     /// The single event of a request with bad credentials (contract/audit.md §6). The answer's
     /// `Status` is expected in `ctx.audit.response_status`; the bare 401 is assumed where it is not.
     pub async fn record_failed_authentication(&self, ctx: &mut RequestContext) {
-        const UNAUTHORIZED: &[u8] = br#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
-        self.record_unhandled(ctx, 401, UNAUTHORIZED).await;
+        if ctx.audit.response_status.is_none() {
+            ctx.audit.response_status = Some(Status::unauthorized().to_json());
+        }
+        // The request is refused already; the sinks have counted a loss.
+        self.emit_unhandled(ctx, 401).settle().await.ok();
     }
 
-    /// The single ResponseStarted event of a request that is answered before the audit filter.
-    /// `status` is the JSON text of the answer's `Status`.
-    pub async fn record_unhandled(&self, ctx: &mut RequestContext, code: u16, status: &[u8]) {
+    /// The single ResponseStarted event of a request that was answered before the audit filter, if
+    /// this is one. Called by the request's owner.
+    pub fn record_refused_early(&self, ctx: &mut RequestContext) {
+        if let Some(code) = ctx.audit.refused_early.take() {
+            // The answer has left.
+            let _ = self.emit_unhandled(ctx, code);
+        }
+    }
+
+    /// Expects the answer's `Status` in `ctx.audit.response_status`.
+    fn emit_unhandled(&self, ctx: &mut RequestContext, code: u16) -> Receipts {
         ctx.user = None;
         let decision = self.evaluate(ctx);
-        if !decision.wants(Stage::ResponseStarted) {
-            return;
-        }
-        if ctx.audit.response_status.is_none() {
-            ctx.audit.response_status = serde_json::from_slice(status).ok();
-        }
-        if ctx.audit.response_object.is_none() {
-            ctx.audit.response_object = Some(bytes::Bytes::copy_from_slice(status));
+        if let Some(status) = &ctx.audit.response_status
+            && decision.level == AuditLevel::RequestResponse
+        {
+            ctx.audit.response_object = serde_json::to_vec(status).ok().map(Into::into);
         }
         let head = Head::render(ctx, decision.level);
         let response = Response {
@@ -153,15 +161,13 @@ impl Recorder {
             object: ResponseObject::Context,
             message: None,
         };
-        let receipts = self.emit(
+        self.emit(
             ctx,
             &head,
             &decision,
             Stage::ResponseStarted,
             Some(response),
-        );
-        // The request is refused already; the sinks have counted a loss.
-        receipts.settle().await.ok();
+        )
     }
 
     /// The last event of a request that was dropped before it was answered: the client went away, or
@@ -284,6 +290,21 @@ mod tests {
             let receipts = recorder.emit(&ctx, &head, &decision, Stage::RequestReceived, None);
             assert_eq!(receipts.settle().await, expected);
         }
+    }
+
+    #[test]
+    fn a_bad_timeout_is_one_event() {
+        let sink = Arc::new(MemorySink::default());
+        let recorder = recorder(sink.clone(), false);
+        let mut ctx = context();
+        recorder.record_refused_early(&mut ctx);
+        assert!(sink.events().is_empty());
+        ctx.audit.refused_early = Some(400);
+        ctx.audit.response_status = Some(Status::bad_request("invalid timeout").to_json());
+        recorder.record_refused_early(&mut ctx);
+        let events = sink.events();
+        assert_eq!(events[0]["stage"], "ResponseStarted");
+        assert_eq!(events[0]["responseObject"]["message"], "invalid timeout");
     }
 
     #[test]

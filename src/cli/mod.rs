@@ -1,7 +1,12 @@
 //! The command line: one file per subcommand. `serve` reads its own flags (pflag's syntax); all
 //! others are clap's.
 
+pub mod client;
+pub mod kubeconfig;
+pub mod print;
+pub mod search;
 pub mod serve;
+pub mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,6 +24,8 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve::command())
+        .subcommand(search::command())
+        .subcommand(why::command())
         .subcommand(
             Command::new("completion")
                 .about("Print a completion script for a shell")
@@ -62,8 +69,25 @@ fn run(matches: &clap::ArgMatches) -> ExitCode {
             println!("Kubernetes API {KUBERNETES_VERSION}");
             ExitCode::SUCCESS
         }
+        Some(("search", args)) => block_on(search::run(args)),
+        Some(("why", args)) => block_on(why::run(args)),
         _ => ExitCode::FAILURE,
     }
+}
+
+/// Runs a hand tool; its errors exit with 2, so that scripts can tell them from "nothing found".
+fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => Err(error.into()),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
 }
 
 /// Prints an error with its causes, once, and answers the exit code of a failure.

@@ -329,6 +329,7 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        self.recorder.record_refused_early(&mut self.request.ctx);
         self.recorder.record_abandoned(&mut self.request.ctx);
     }
 }

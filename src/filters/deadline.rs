@@ -65,6 +65,7 @@ impl Filter for RequestDeadline {
                 let status = Status::bad_request(format!(
                     "invalid timeout specified in the request URL - {error}"
                 ));
+                ctx.audit.refused_early = Some(status.code);
                 status_response(ctx, &status)
             }
         }

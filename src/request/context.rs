@@ -72,6 +72,9 @@ pub struct AuditState {
     pub no_op: bool,
     /// Field manager of a write.
     pub field_manager: Option<String>,
+    /// Code of an answer given before the audit filter that is audited all the same (a bad
+    /// `timeout` parameter).
+    pub refused_early: Option<u16>,
     /// The audit filter has seen the request and its last event is still to come.
     pub open: bool,
     /// `authenticationMetadata.impersonationConstraint`: the mode that allowed an impersonation.

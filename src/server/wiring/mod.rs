@@ -61,7 +61,8 @@ pub(super) async fn wire(
     let identity = identity::identity(options, &recorder, metrics)?;
     let registry = api::registry(options, &storage)?;
     let objects = api::objects(&registry);
-    let mounts = Vec::new();
+    let mounts = record::mount(options, &recorder, &identity.rbac);
+    let mounts = mounts.into_iter().collect();
     let endpoints = api::endpoints(options, &registry, &identity.authorizer, mounts, drain);
     let hooks = checks::add_hooks(&health);
     let flow_control = flow_control(options, metrics, tasks);

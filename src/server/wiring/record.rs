@@ -1,6 +1,9 @@
 //! The record: policy, log, recorder.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use async_trait::async_trait;
 
 use crate::audit::metrics::Metrics as AuditMetrics;
 use crate::audit::recorder::Route;
@@ -8,12 +11,93 @@ use crate::audit::sink::buffered::{BatchOptions, BufferedSink};
 use crate::audit::sink::file::Rotation;
 use crate::audit::sink::log::{Format, LogOptions, LogSink};
 use crate::audit::{Policy, Recorder, Sink, policy_file};
+use crate::authorization::rbac::Rbac;
+use crate::diagnose::AccessExplainer;
+use crate::diagnose::api::RecordApi;
+use crate::endpoints::Mount;
+use crate::request::{ApiRequest, ApiResponse, RequestInfo};
+use crate::search::Index;
+use crate::search::index::IndexOptions;
 use crate::server::life::StartError;
 use crate::server::options::{AuditOptions, ServerOptions};
 use crate::telemetry::Metrics;
 
 /// The policy of a server that is given none.
 const DEFAULT_POLICY: &str = include_str!("../../../audit-policies/default.yaml");
+
+/// Journals kept for the index where the audit log cannot serve (none, standard output, legacy
+/// format): 1 GiB at most.
+const JOURNAL: Rotation = Rotation {
+    max_bytes: 100 * 1024 * 1024,
+    max_age_days: 0,
+    max_backups: 9,
+    compress: false,
+};
+
+/// The audit group behind the endpoints.
+struct RecordMount(RecordApi);
+
+#[async_trait]
+impl Mount for RecordMount {
+    fn serves(&self, info: &RequestInfo) -> bool {
+        self.0.serves(info)
+    }
+
+    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
+        self.0.handle(request).await
+    }
+}
+
+/// The file that the index follows, and whether it is a journal of the index's own.
+fn followed(options: &ServerOptions) -> (PathBuf, bool) {
+    match &options.audit.log_path {
+        Some(path) if path != Path::new("-") && options.audit.log_format == "json" => {
+            (path.clone(), false)
+        }
+        _ => (options.data_dir.join("audit").join("journal.log"), true),
+    }
+}
+
+/// Opens the index and makes what serves it. A server whose index cannot be opened serves without.
+pub(super) fn mount(
+    options: &ServerOptions,
+    recorder: &Arc<Recorder>,
+    rbac: &Arc<Rbac>,
+) -> Option<Box<dyn Mount>> {
+    let (log, _) = followed(options);
+    let root = options.data_dir.join("index");
+    match Index::open(&root, &log, IndexOptions::default()) {
+        Ok(index) => {
+            let access: Arc<dyn AccessExplainer> = rbac.clone();
+            let api = RecordApi::new(index, recorder.clone(), Some(access));
+            Some(Box::new(RecordMount(api)))
+        }
+        Err(error) => {
+            tracing::error!(%error, root = %root.display(), "the index of the record cannot be opened; search and why are off");
+            None
+        }
+    }
+}
+
+/// The journal's sink. A server that cannot write it serves without.
+fn journal(options: &ServerOptions, metrics: &AuditMetrics) -> Option<Arc<dyn Sink>> {
+    let (path, is_own) = followed(options);
+    let log = LogOptions {
+        path,
+        rotation: JOURNAL,
+        ..LogOptions::default()
+    };
+    if !is_own {
+        return None;
+    }
+    match LogSink::open(&log, metrics.clone()) {
+        Ok(sink) => Some(sink),
+        Err(error) => {
+            tracing::error!(%error, path = %log.path.display(), "the journal of the index cannot be opened");
+            None
+        }
+    }
+}
 
 /// Makes the recorder with its sinks.
 pub(super) fn recorder(
@@ -29,6 +113,10 @@ pub(super) fn recorder(
             strict: audit.log_mode == "blocking-strict",
         });
     }
+    routes.extend(journal(options, &counters).map(|sink| Route {
+        sink,
+        strict: false,
+    }));
     Ok(Recorder::new(Some(policy(audit)?), routes, counters))
 }
 

@@ -1,0 +1,201 @@
+//! A small HTTPS client for the hand tools.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use serde_json::Value;
+
+use crate::cli::kubeconfig::Target;
+
+/// Longest wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Path of our group.
+pub const BASE: &str = "/apis/audit.verbatim.dev/v1alpha1";
+
+/// The client.
+pub struct Client {
+    http: HyperClient<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    server: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// Makes a client; connects when asked something.
+    pub fn new(target: Target) -> anyhow::Result<Self> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .context("TLS versions")?;
+        let builder = if target.insecure {
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+        } else {
+            let mut roots = RootCertStore::empty();
+            for authority in &target.authorities {
+                roots
+                    .add(authority.clone())
+                    .context("the certificate authority cannot be used")?;
+            }
+            builder.with_root_certificates(roots)
+        };
+        let tls = match target.identity {
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain, key)
+                .context("the client certificate cannot be used")?,
+            None => builder.with_no_client_auth(),
+        };
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http();
+        let connector = match target.tls_server_name {
+            Some(name) => {
+                let name = ServerName::try_from(name).context("tls-server-name")?;
+                connector
+                    .with_server_name_resolver(FixedServerNameResolver::new(name))
+                    .enable_http1()
+                    .build()
+            }
+            None => connector.enable_http1().build(),
+        };
+        Ok(Client {
+            http: HyperClient::builder(TokioExecutor::new()).build(connector),
+            server: target.server,
+            token: target.token,
+        })
+    }
+
+    /// Gets JSON. Refusals and errors become sentences that say what to do next.
+    pub async fn get(&self, path_and_query: &str) -> anyhow::Result<Value> {
+        let uri: Uri = format!("{}{path_and_query}", self.server)
+            .parse()
+            .with_context(|| format!("{:?} is not a URL", self.server))?;
+        let mut request = Request::get(uri)
+            .header("accept", "application/json")
+            .header(
+                "user-agent",
+                concat!("verbatim/", env!("CARGO_PKG_VERSION")),
+            );
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Empty::new()).context("the request")?;
+        let answer = tokio::time::timeout(TIMEOUT, self.http.request(request)).await;
+        let answer = answer
+            .map_err(|_| anyhow!("{} did not answer within {TIMEOUT:?}", self.server))?
+            .map_err(|e| anyhow!(self.connection_problem(&e)))?;
+        let (head, body) = answer.into_parts();
+        let body = body
+            .collect()
+            .await
+            .context("reading the answer")?
+            .to_bytes();
+        let audit_id = head.headers.get("audit-id").and_then(|v| v.to_str().ok());
+        if head.status.is_success() {
+            return serde_json::from_slice(&body).context("the answer is not JSON");
+        }
+        bail!(problem(head.status, &body, audit_id.unwrap_or_default()))
+    }
+
+    fn connection_problem(&self, error: &dyn std::error::Error) -> String {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text = cause.to_string();
+            source = cause.source();
+        }
+        let hint = match text.to_lowercase() {
+            t if t.contains("refused") => "is the server running? start it with: verbatim serve",
+            t if t.contains("unknownissuer") || t.contains("unknown issuer") => {
+                "its certificate is signed by another authority: use the kubeconfig of this server, or --certificate-authority FILE"
+            }
+            t if t.contains("notvalidforname") || t.contains("not valid for") => {
+                "its certificate is for another name: use the name in the kubeconfig"
+            }
+            t if t.contains("dns") || t.contains("lookup") => {
+                "check the host name in --server or the kubeconfig"
+            }
+            _ => "check --server and the kubeconfig",
+        };
+        format!("cannot connect to {}: {text}\n  {hint}", self.server)
+    }
+}
+
+fn problem(status: StatusCode, body: &[u8], audit_id: &str) -> String {
+    let tree: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = match tree["message"].as_str() {
+        Some(message) => message.to_string(),
+        None => String::from_utf8_lossy(body).trim().to_string(),
+    };
+    let hint = match status {
+        StatusCode::UNAUTHORIZED => {
+            "the server does not know these credentials: check the kubeconfig's user, or pass --token".to_string()
+        }
+        StatusCode::FORBIDDEN => format!(
+            "you may not read the record; somebody who may can run: verbatim why {audit_id}\n  or read one namespace that you may see: --namespace NAME"
+        ),
+        StatusCode::NOT_FOUND if message.contains("the server could not find") || tree.is_null() => {
+            "this server keeps no searchable record: is it verbatim?".to_string()
+        }
+        _ => return message,
+    };
+    format!("{message}\n  {hint}")
+}
+
+/// Percent-encodes a query parameter.
+pub fn encode(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// Accepts any server certificate, for `--insecure-skip-tls-verify`.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
