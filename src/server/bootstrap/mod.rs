@@ -93,6 +93,11 @@ pub async fn bootstrap(objects: &dyn Objects, options: &BootstrapOptions) -> Res
     Ok(())
 }
 
+/// The rules of the role `system:node`, which the Node authorizer applies itself.
+pub fn node_rules() -> Vec<crate::authorization::rbac::PolicyRule> {
+    rbac::cluster_role_rules("system:node")
+}
+
 /// Looks after what [`bootstrap`] made until the task is aborted.
 pub async fn keep(objects: Arc<dyn Objects>, options: Arc<BootstrapOptions>) {
     let mut often = tokio::time::interval(RENEW_INTERVAL);

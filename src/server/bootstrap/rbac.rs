@@ -109,6 +109,16 @@ fn push(object: &mut Value, list: &str, item: Value) {
     }
 }
 
+/// Rules of a bootstrap cluster role.
+pub(super) fn cluster_role_rules(name: &str) -> Vec<PolicyRule> {
+    policy()
+        .iter()
+        .filter(|wanted| wanted.resource == "clusterroles")
+        .find(|wanted| wanted.object["metadata"]["name"] == name)
+        .map(|wanted| PolicyRule::of_role(&wanted.object))
+        .unwrap_or_default()
+}
+
 /// The whole policy, in the order of the file.
 fn policy() -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();

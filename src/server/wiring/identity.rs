@@ -12,6 +12,7 @@ use crate::authorization::node::NodeAuthorizer;
 use crate::authorization::rbac::Rbac;
 use crate::authorization::{AlwaysAllow, AlwaysDeny, Authorizer, AuthorizerChain, Mode};
 use crate::filters::authentication::Authentication;
+use crate::server::bootstrap::node_rules;
 use crate::server::life::StartError;
 use crate::server::options::ServerOptions;
 use crate::telemetry::Metrics;
@@ -21,6 +22,8 @@ pub(super) struct Identity {
     pub(super) authentication: Authentication,
     pub(super) authorizer: Arc<dyn Authorizer>,
     pub(super) rbac: Arc<Rbac>,
+    /// Follows objects once there are any.
+    pub(super) node: Arc<NodeAuthorizer>,
 }
 
 /// Makes both.
@@ -30,12 +33,13 @@ pub(super) fn identity(
     metrics: &Arc<Metrics>,
 ) -> Result<Identity, StartError> {
     let rbac = Rbac::new();
+    let node = NodeAuthorizer::new(node_rules());
     let modes = options.authorization_modes.iter();
     let modes: Vec<Arc<dyn Mode>> = modes
         .map(|mode| -> Arc<dyn Mode> {
             match mode.as_str() {
                 "AlwaysAllow" => Arc::new(AlwaysAllow),
-                "Node" => Arc::new(NodeAuthorizer),
+                "Node" => node.clone(),
                 "RBAC" => rbac.clone(),
                 _ => Arc::new(AlwaysDeny),
             }
@@ -46,6 +50,7 @@ pub(super) fn identity(
             .with_recorder(recorder.clone()),
         authorizer: AuthorizerChain::new(modes),
         rbac,
+        node,
     })
 }
 

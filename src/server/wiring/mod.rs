@@ -63,6 +63,13 @@ pub(super) async fn wire(
     let objects = api::objects(&registry);
     let mounts = record::mount(options, &recorder, &identity.rbac);
     let mounts = mounts.into_iter().collect();
+    if options
+        .authorization_modes
+        .iter()
+        .any(|mode| mode == "Node")
+    {
+        identity.node.follow(&*objects);
+    }
     let endpoints = api::endpoints(options, &registry, &identity.authorizer, mounts, drain);
     let hooks = checks::add_hooks(&health);
     let flow_control = flow_control(options, metrics, tasks);
