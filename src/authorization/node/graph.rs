@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Kinds of objects that pods lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub(super) enum Kind {
     /// The pod itself.
     Pod,
     /// A Secret.
@@ -26,14 +26,14 @@ pub enum Kind {
 }
 
 /// Kind, namespace and name.
-pub type Vertex = (Kind, String, String);
+pub(super) type Vertex = (Kind, String, String);
 
 /// Namespace and name.
 type Key = (String, String);
 
 /// The graph from nodes to objects.
 #[derive(Debug, Default)]
-pub struct Graph {
+pub(super) struct Graph {
     pods: HashMap<Key, (String, Vec<Vertex>)>,
     /// By node, how many of its pods lead to an object.
     nodes: HashMap<String, HashMap<Vertex, usize>>,
@@ -47,7 +47,7 @@ pub struct Graph {
 
 impl Graph {
     /// Whether something leads from `node` to the object.
-    pub fn leads_to(&self, node: &str, kind: Kind, namespace: &str, name: &str) -> bool {
+    pub(super) fn leads_to(&self, node: &str, kind: Kind, namespace: &str, name: &str) -> bool {
         if kind == Kind::Attachment {
             return self.node_of.get(name).is_some_and(|own| own == node);
         }
@@ -72,7 +72,7 @@ impl Graph {
     }
 
     /// Takes a pod in as it is now.
-    pub fn put_pod(&mut self, pod: &Value) {
+    pub(super) fn put_pod(&mut self, pod: &Value) {
         let key = key_of(pod);
         self.remove_pod(&key);
         let node = text(pod, "/spec/nodeName");
@@ -88,7 +88,7 @@ impl Graph {
     }
 
     /// Forgets a pod.
-    pub fn remove_pod(&mut self, key: &Key) {
+    pub(super) fn remove_pod(&mut self, key: &Key) {
         let Some((node, vertices)) = self.pods.remove(key) else {
             return;
         };
@@ -109,7 +109,7 @@ impl Graph {
     }
 
     /// Takes a volume in: its claim and the secrets it names.
-    pub fn put_volume(&mut self, volume: &Value) {
+    pub(super) fn put_volume(&mut self, volume: &Value) {
         let name = text(volume, "/metadata/name").to_string();
         self.remove_volume(&name);
         let claim = (
@@ -125,26 +125,26 @@ impl Graph {
     }
 
     /// Forgets a volume.
-    pub fn remove_volume(&mut self, name: &str) {
+    pub(super) fn remove_volume(&mut self, name: &str) {
         if self.secrets_of.remove(name).is_some() {
             self.volume_of.retain(|_, volume| volume != name);
         }
     }
 
     /// Takes a volume attachment in.
-    pub fn put_attachment(&mut self, attachment: &Value) {
+    pub(super) fn put_attachment(&mut self, attachment: &Value) {
         let name = text(attachment, "/metadata/name").to_string();
         self.node_of
             .insert(name, text(attachment, "/spec/nodeName").to_string());
     }
 
     /// Forgets a volume attachment.
-    pub fn remove_attachment(&mut self, name: &str) {
+    pub(super) fn remove_attachment(&mut self, name: &str) {
         self.node_of.remove(name);
     }
 
     /// Forgets everything of one feed, when its informer starts again.
-    pub fn clear(&mut self, resource: &str) {
+    pub(super) fn clear(&mut self, resource: &str) {
         match resource {
             "pods" => {
                 self.pods.clear();
@@ -160,7 +160,7 @@ impl Graph {
 }
 
 /// Namespace and name of an object.
-pub fn key_of(object: &Value) -> Key {
+pub(super) fn key_of(object: &Value) -> Key {
     (
         text(object, "/metadata/namespace").to_string(),
         text(object, "/metadata/name").to_string(),
