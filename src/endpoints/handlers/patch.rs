@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::api::options::{FieldValidation, WriteOptions, WriteVerb};
-use crate::api::patch::{Patch, PatchType};
+use crate::api::patch::{Patch, PatchType, fits};
 use crate::api::schema::{self, DecodeError, Format, Schema};
 use crate::api::status::Status;
 use crate::endpoints::handlers::create::note_options;
@@ -54,7 +54,8 @@ pub async fn patch(
         return special::patch_scale(endpoints, ctx, target, kind, &bytes, negotiated, &options)
             .await;
     }
-    let patch = Patch::parse(kind, &bytes)?;
+    // A missing object comes before a bad patch.
+    let patch = Patch::parse(kind, &bytes);
     let written = endpoints
         .registry
         .update(
@@ -65,7 +66,8 @@ pub async fn patch(
                     let old = old.ok_or_else(|| {
                         Status::not_found(&target.resource.group_resource(), &target.name)
                     })?;
-                    patched(target, old, &patch, &options)
+                    let patch = patch.as_ref().map_err(Clone::clone)?;
+                    patched(target, old, patch, &options)
                 }),
                 precondition_uid: None,
                 creates: false,
@@ -90,7 +92,10 @@ fn patched(
 ) -> Result<Transform, Status> {
     let schema = schema_of(target);
     let raw = patch.apply(old, schema)?;
-    let (mut object, warnings) = decode_patched(target, &raw, schema, options.field_validation)?;
+    let row = &target.resource;
+    let expected = (row.kind.as_ref(), row.group_version().to_string());
+    let (mut object, warnings) =
+        decode_patched(patch, raw, schema, expected, options.field_validation)?;
     check_identity(&mut object, target)?;
     target.default(&mut object);
     Ok(Transform { object, warnings })
@@ -104,48 +109,69 @@ pub fn schema_of(target: &Target) -> Option<&'static Schema> {
     schema::builtin(&target.resource.group_version_kind())
 }
 
-/// Decodes the result of a patch; its problems are those of the patch.
+/// Decodes the result of a patch, which must be of the `expected` kind and apiVersion; its problems
+/// are those of the patch.
 pub fn decode_patched(
-    target: &Target,
-    raw: &Value,
+    patch: &Patch,
+    mut raw: Value,
     schema: Option<&Schema>,
+    expected: (&str, String),
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), Status> {
-    let bytes = Bytes::from(serde_json::to_vec(raw).unwrap_or_default());
-    let invalid = |error: &str| invalid_patch(&bytes, error);
-    let row = &target.resource;
-    let (kind, api_version) = (
-        raw["kind"].as_str().unwrap_or(""),
-        raw["apiVersion"].as_str().unwrap_or(""),
-    );
-    if kind != row.kind || api_version != row.group_version().to_string() {
-        return Err(invalid(&format!(
-            "no kind \"{kind}\" is registered for version \"{api_version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-        )));
-    }
-    let decoded = schema::decode(&bytes, Format::Json, schema).map_err(|error| match error {
-        DecodeError::Syntax(text) | DecodeError::Type(text) => invalid(&text),
-    })?;
-    let mut object = decoded.value;
-    if let Some(schema) = schema {
-        schema::normalise(&mut object, schema);
-    }
-    let problems = decoded.unknown_fields;
+    type_meta(patch, &mut raw, schema, expected)?;
+    let mut problems = patch.problems().to_vec();
+    let object = match schema {
+        // The usual case: nothing to decode or to complain about.
+        Some(schema) if fits(&raw, schema) => {
+            schema::normalise(&mut raw, schema);
+            raw
+        }
+        _ => {
+            let bytes = Bytes::from(serde_json::to_vec(&raw).unwrap_or_default());
+            let decoded =
+                schema::decode(&bytes, Format::Json, schema).map_err(|error| match error {
+                    DecodeError::Syntax(text) | DecodeError::Type(text) => {
+                        patch.invalid(&raw, schema, &text)
+                    }
+                })?;
+            problems.extend(decoded.unknown_fields);
+            let mut object = decoded.value;
+            if let Some(schema) = schema {
+                schema::normalise(&mut object, schema);
+            }
+            object
+        }
+    };
     match validation {
         FieldValidation::Ignore => Ok((object, Vec::new())),
-        FieldValidation::Warn => Ok((object, problems)),
-        FieldValidation::Strict if problems.is_empty() => Ok((object, problems)),
-        FieldValidation::Strict => Err(invalid(&format!(
-            "strict decoding error: {}",
-            problems.join(", ")
-        ))),
+        FieldValidation::Strict if !problems.is_empty() => {
+            let text = format!("strict decoding error: {}", problems.join(", "));
+            Err(patch.invalid_strict(&object, schema, &text))
+        }
+        FieldValidation::Warn | FieldValidation::Strict => Ok((object, problems)),
     }
 }
 
-/// 422 about the patch, worded as upstream words it: no kind, no name, the field is `patch`.
-fn invalid_patch(bytes: &[u8], error: &str) -> Status {
-    let mut errors = crate::api::field::FieldErrors::default();
-    let text = String::from_utf8_lossy(bytes);
-    errors.invalid_str(&crate::api::field::Path::ROOT.field("patch"), &text, error);
-    Status::invalid(&crate::api::names::GroupKind::new("", ""), "", &errors)
+/// A patch may remove what the kind is, but not change it.
+fn type_meta(
+    patch: &Patch,
+    raw: &mut Value,
+    schema: Option<&Schema>,
+    (kind, api_version): (&str, String),
+) -> Result<(), Status> {
+    let text = |member: &str, default: &str| match raw[member].as_str() {
+        None | Some("") => default.to_string(),
+        Some(text) => text.to_string(),
+    };
+    let found = (text("kind", kind), text("apiVersion", &api_version));
+    if found.0 != kind || found.1 != api_version {
+        let error = format!(
+            "no kind \"{}\" is registered for version \"{}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            found.0, found.1
+        );
+        return Err(patch.invalid(raw, schema, &error));
+    }
+    raw["kind"] = Value::String(found.0);
+    raw["apiVersion"] = Value::String(found.1);
+    Ok(())
 }

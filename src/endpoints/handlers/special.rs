@@ -10,6 +10,7 @@ use crate::api::patch::{Patch, PatchType};
 use crate::api::status::Status;
 use crate::endpoints::handlers::body::{self, Expected};
 use crate::endpoints::handlers::create::note_options;
+use crate::endpoints::handlers::patch::decode_patched;
 use crate::endpoints::handlers::{binding, eviction};
 use crate::endpoints::{Endpoints, render};
 use crate::registry::{ReadVersion, Target, Transform, Update, meta, scale};
@@ -125,10 +126,16 @@ pub async fn patch_scale(
     negotiated: Negotiated,
     options: &WriteOptions,
 ) -> Result<ApiResponse, Status> {
-    let patch = Patch::parse(kind, bytes)?;
+    let patch = Patch::parse(kind, bytes);
     let gvk = crate::api::names::GroupVersionKind::new("autoscaling", "v1", "Scale");
     let schema = crate::api::schema::builtin(&gvk);
-    let transform = Box::new(move |scale: &Value| patch.apply(scale, schema));
+    let validation = options.field_validation;
+    let transform = Box::new(move |scale: &Value| {
+        let patch = patch.as_ref().map_err(Clone::clone)?;
+        let raw = patch.apply(scale, schema)?;
+        let expected = ("Scale", "autoscaling/v1".to_string());
+        decode_patched(patch, raw, schema, expected, validation).map(|(scale, _)| scale)
+    });
     write_scale(endpoints, ctx, target, negotiated, options, transform).await
 }
 

@@ -1,0 +1,95 @@
+//! Printing trees as Go does, for the texts of refused patches.
+
+use serde_json::Value;
+
+use crate::api::schema::{Node, Schema};
+
+/// `fmt`'s `%v` of `map[string]interface{}` and what may be in it.
+pub(super) fn go_value(value: &Value) -> String {
+    let mut out = String::new();
+    push_value(&mut out, value);
+    out
+}
+
+fn push_value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("<nil>"),
+        Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
+        Value::Number(number) => out.push_str(&number.to_string()),
+        Value::String(text) => out.push_str(text),
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(' ');
+                }
+                push_value(out, item);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            out.push_str("map[");
+            for (at, (key, value)) in members.iter().enumerate() {
+                if at > 0 {
+                    out.push(' ');
+                }
+                out.push_str(key);
+                out.push(':');
+                push_value(out, value);
+            }
+            out.push(']');
+        }
+    }
+}
+
+/// The JSON of a patched object. Containers that the patch looked into (`touched`, a tree of their
+/// names) were maps and are sorted; everything else keeps the order of its struct.
+pub(super) fn patched_json(
+    value: &Value,
+    schema: Option<&Schema>,
+    touched: Option<&Value>,
+) -> String {
+    let mut out = String::new();
+    push_json(&mut out, value, schema, touched);
+    crate::api::field::escape_html(out)
+}
+
+fn push_json(out: &mut String, value: &Value, schema: Option<&Schema>, touched: Option<&Value>) {
+    match value {
+        Value::Object(members) => {
+            let mut ordered: Vec<(&String, &Value)> = members.iter().collect();
+            if touched.is_none()
+                && let Some(Node::Object(object)) = schema.map(|schema| &schema.node)
+            {
+                // Field numbers follow the order of the struct; TypeMeta has none and comes first.
+                ordered.sort_by_key(|(name, _)| match name.as_str() {
+                    "kind" => 0,
+                    "apiVersion" if object.field("apiVersion").is_some_and(|f| f.number == 0) => 0,
+                    name => object.field(name).map_or(u32::MAX, |field| field.number),
+                });
+            }
+            out.push('{');
+            for (at, (name, value)) in ordered.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                out.push_str(&Value::String(name.clone()).to_string());
+                out.push(':');
+                let inner = touched.and_then(|touched| touched.get(name));
+                push_json(out, value, schema.and_then(|s| s.member(name)), inner);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                push_json(out, item, schema.and_then(Schema::items), None);
+            }
+            out.push(']');
+        }
+        scalar => out.push_str(&scalar.to_string()),
+    }
+}
