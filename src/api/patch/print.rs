@@ -58,15 +58,12 @@ fn push_json(out: &mut String, value: &Value, schema: Option<&Schema>, touched: 
     match value {
         Value::Object(members) => {
             let mut ordered: Vec<(&String, &Value)> = members.iter().collect();
-            if touched.is_none()
-                && let Some(Node::Object(object)) = schema.map(|schema| &schema.node)
-            {
-                // Field numbers follow the order of the struct; TypeMeta has none and comes first.
-                ordered.sort_by_key(|(name, _)| match name.as_str() {
-                    "kind" => 0,
-                    "apiVersion" if object.field("apiVersion").is_some_and(|f| f.number == 0) => 0,
-                    name => object.field(name).map_or(u32::MAX, |field| field.number),
-                });
+            let order = match schema.map(|schema| &schema.node) {
+                Some(Node::Object(object)) if touched.is_none() => struct_order(&object.name),
+                _ => &[],
+            };
+            if !order.is_empty() {
+                ordered.sort_by_key(|(name, _)| order.iter().position(|other| other == name));
             }
             out.push('{');
             for (at, (name, value)) in ordered.into_iter().enumerate() {
@@ -91,5 +88,46 @@ fn push_json(out: &mut String, value: &Value, schema: Option<&Schema>, touched: 
             out.push(']');
         }
         scalar => out.push_str(&scalar.to_string()),
+    }
+}
+
+/// The fields of the structs that every object has, in their order; others print sorted.
+fn struct_order(definition: &str) -> &'static [&'static str] {
+    match definition.rsplit('.').next() {
+        Some("ObjectMeta") => &[
+            "name",
+            "generateName",
+            "namespace",
+            "selfLink",
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "labels",
+            "annotations",
+            "ownerReferences",
+            "finalizers",
+            "managedFields",
+        ],
+        Some("ManagedFieldsEntry") => &[
+            "manager",
+            "operation",
+            "apiVersion",
+            "time",
+            "fieldsType",
+            "fieldsV1",
+            "subresource",
+        ],
+        Some("OwnerReference") => &[
+            "apiVersion",
+            "kind",
+            "name",
+            "uid",
+            "controller",
+            "blockOwnerDeletion",
+        ],
+        _ => &[],
     }
 }

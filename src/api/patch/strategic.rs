@@ -8,6 +8,8 @@ use super::print::go_value;
 use super::restore::go_kind;
 use crate::api::schema::{Field, Schema};
 
+type Members = Map<String, Value>;
+
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
@@ -336,7 +338,7 @@ fn special_elements(
     mut original: Vec<Value>,
     patch: &[Value],
     key: &str,
-) -> Result<(Vec<Value>, Vec<Map<String, Value>>), Error> {
+) -> Result<(Vec<Value>, Vec<Members>), Error> {
     let mut plain = Vec::with_capacity(patch.len());
     let mut replaces = false;
     for item in patch {
