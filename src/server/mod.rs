@@ -12,6 +12,7 @@
 pub mod bootstrap;
 pub mod health;
 mod http;
+mod index;
 mod listener;
 pub mod options;
 pub mod pki;

@@ -7,10 +7,12 @@ use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::health::{Health, HealthEndpoint};
+use super::index::index;
 use crate::api::status::Status;
 use crate::endpoints::router::page_not_found;
 use crate::endpoints::version;
 use crate::filters::Endpoint;
+use crate::registry::Registry;
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse};
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
@@ -20,6 +22,8 @@ pub(super) struct Root {
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) profiling: bool,
+    /// Whose table the index lists.
+    pub(super) registry: Arc<Registry>,
     /// Discovery and resources.
     pub(super) api: Arc<dyn Endpoint>,
 }
@@ -36,6 +40,7 @@ impl Endpoint for Root {
             return answer.unwrap_or_else(page_not_found);
         }
         match path {
+            "/" | "/index.html" => index(&self.health, &self.registry.table().load()),
             "/metrics" => metrics_text(self.metrics.render()),
             "/metrics/slis" => metrics_text(self.metrics.render_slis()),
             "/debug/pprof" | "/debug/pprof/" if self.profiling => pprof_index(),

@@ -498,11 +498,16 @@ static PRINTERS: &[(&str, &str, Printer)] = &[
     ),
 ];
 static FALLBACK: Printer = Printer::built_in(columns::FALLBACK, others::name_and_created);
+/// Of custom resources that declare no columns.
+static CUSTOM: Printer = Printer::built_in(columns::NAME_AGE, others::name_and_age);
 static SCALE: Printer = Printer::built_in(columns::SCALE, workloads::scale);
 static STATUS: Printer = Printer::built_in(columns::STATUS, others::status);
 
-/// The printer of a built-in kind.
+/// The printer of a built-in kind, or of a custom resource without columns of its own.
 pub fn printer(resource: &Resource) -> &'static Printer {
+    if resource.custom {
+        return &CUSTOM;
+    }
     printer_of_kind(&resource.group, &resource.kind)
 }
 

@@ -92,6 +92,7 @@ pub(super) async fn wire(
         health: health.clone(),
         metrics: metrics.clone(),
         profiling: options.api.profiling,
+        registry: registry.clone(),
         api: Arc::new(endpoints),
     });
     Ok(Wired {
