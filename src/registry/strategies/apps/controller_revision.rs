@@ -18,13 +18,13 @@ impl Strategy for ControllerRevisionStrategy {
         _ctx: &WriteContext<'_>,
         errors: &mut FieldErrors,
     ) {
+        checks::non_negative(object, &Path::ROOT, "revision", errors);
         let path = Path::ROOT.field("data");
         match at(object, "data") {
             None => errors.required(&path, "data is mandatory"),
             Some(Value::Object(_)) => {}
             Some(_) => errors.required(&path, "data must be a valid JSON object"),
         }
-        checks::non_negative(object, &Path::ROOT, "revision", errors);
         if let Some(old) = old {
             let (new, old) = (at(object, "data"), at(old, "data"));
             if new != old {

@@ -63,12 +63,12 @@ impl Strategy for DaemonSetStrategy {
         if ctx.subresource == "status" {
             return validate_status(object, errors);
         }
-        let null = Value::Null;
-        let spec = at(object, "spec").unwrap_or(&null);
-        validate_spec(spec, &Path::ROOT.field("spec"), errors);
         if let Some(old) = old {
             workload::validate_selector_immutable(object, old, errors);
         }
+        let null = Value::Null;
+        let spec = at(object, "spec").unwrap_or(&null);
+        validate_spec(spec, &Path::ROOT.field("spec"), errors);
     }
 
     fn warnings(

@@ -154,11 +154,6 @@ fn restore_cpu_and_memory(spec: &mut Value, old: &Value) {
                 continue;
             }
             restore(container, before);
-            set_or_remove(
-                container,
-                "resizePolicy",
-                before.get("resizePolicy").cloned(),
-            );
         }
     }
     if at(spec, "resources").is_some() || at(old, "resources").is_some() {

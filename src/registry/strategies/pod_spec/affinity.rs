@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::common::access::{arr_at, at, int_at, is_zero, obj_at, str_at};
+use super::super::common::access::{arr_at, at, int_at, obj_at, str_at};
 use super::super::common::names::{self, invalid_each};
 use super::super::common::selector::validate_label_selector;
 use crate::api::field::{FieldErrors, Path};
@@ -11,7 +11,7 @@ const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 /// Validates `affinity` of a pod spec.
-pub fn validate(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
+pub fn validate(spec: &Value, keys: SelectorKeys, path: &Path<'_>, errors: &mut FieldErrors) {
     let Some(affinity) = at(spec, "affinity") else {
         return;
     };
@@ -20,7 +20,7 @@ pub fn validate(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
     }
     for field in ["podAffinity", "podAntiAffinity"] {
         if let Some(pod) = at(affinity, field) {
-            validate_pod_affinity(pod, &path.field(field), errors);
+            validate_pod_affinity(pod, keys, &path.field(field), errors);
         }
     }
 }
@@ -176,10 +176,15 @@ fn validate_field_requirement(requirement: &Value, path: &Path<'_>, errors: &mut
     }
 }
 
-fn validate_pod_affinity(affinity: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
+fn validate_pod_affinity(
+    affinity: &Value,
+    keys: SelectorKeys,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
     let required_path = path.field(REQUIRED);
     for (i, term) in arr_at(affinity, REQUIRED).iter().enumerate() {
-        validate_pod_affinity_term(term, &required_path.index(i), errors);
+        validate_pod_affinity_term(term, keys, &required_path.index(i), errors);
     }
     let preferred_path = path.field(PREFERRED);
     for (i, weighted) in arr_at(affinity, PREFERRED).iter().enumerate() {
@@ -187,11 +192,16 @@ fn validate_pod_affinity(affinity: &Value, path: &Path<'_>, errors: &mut FieldEr
         validate_weight(weighted, &path, errors);
         let null = Value::Null;
         let term = at(weighted, "podAffinityTerm").unwrap_or(&null);
-        validate_pod_affinity_term(term, &path.field("podAffinityTerm"), errors);
+        validate_pod_affinity_term(term, keys, &path.field("podAffinityTerm"), errors);
     }
 }
 
-fn validate_pod_affinity_term(term: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
+fn validate_pod_affinity_term(
+    term: &Value,
+    keys: SelectorKeys,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
     validate_label_selector(
         at(term, "labelSelector"),
         &path.field("labelSelector"),
@@ -211,7 +221,7 @@ fn validate_pod_affinity_term(term: &Value, path: &Path<'_>, errors: &mut FieldE
             names::dns1123_label(name),
         );
     }
-    validate_match_label_keys(term, path, errors);
+    validate_match_label_keys(term, keys, path, errors);
     let key = str_at(term, "topologyKey");
     let key_path = path.field("topologyKey");
     if key.is_empty() {
@@ -222,36 +232,49 @@ fn validate_pod_affinity_term(term: &Value, path: &Path<'_>, errors: &mut FieldE
 
 /// `matchLabelKeys` and `mismatchLabelKeys` are label keys, need a selector, and exclude each other and
 /// the selector's keys.
-fn validate_match_label_keys(term: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
-    let matched = arr_at(term, "matchLabelKeys");
-    let mismatched = arr_at(term, "mismatchLabelKeys");
+fn validate_match_label_keys(
+    term: &Value,
+    rule: SelectorKeys,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
     let selector = at(term, "labelSelector");
-    for (field, keys) in [
-        ("matchLabelKeys", matched),
-        ("mismatchLabelKeys", mismatched),
+    for (field, rule) in [
+        ("matchLabelKeys", rule),
+        ("mismatchLabelKeys", SelectorKeys::Any),
     ] {
-        let path = path.field(field);
-        validate_label_keys(keys, selector, field == "matchLabelKeys", &path, errors);
+        let keys = arr_at(term, field);
+        validate_label_keys(keys, selector, rule, &path.field(field), errors);
     }
-    for (field, keys, others) in [("matchLabelKeys", matched, mismatched)] {
-        for (i, key) in keys.iter().enumerate() {
-            if others.contains(key) {
-                let path = path.field(field);
-                errors.invalid(
-                    &path.index(i),
-                    key,
-                    "exists in both matchLabelKeys and mismatchLabelKeys",
-                );
-            }
+    let matched_path = path.field("matchLabelKeys");
+    let mismatched = arr_at(term, "mismatchLabelKeys");
+    for (i, key) in arr_at(term, "matchLabelKeys").iter().enumerate() {
+        if mismatched.contains(key) {
+            errors.invalid(
+                &matched_path.index(i),
+                key,
+                "exists in both matchLabelKeys and mismatchLabelKeys",
+            );
         }
     }
+}
+
+/// How often the selector may hold a key of `matchLabelKeys`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelectorKeys {
+    /// Any number of times.
+    Any,
+    /// Never (templates).
+    Distinct,
+    /// Once, as the expression that creation of a Pod adds for the key.
+    Merged,
 }
 
 /// Label keys of an affinity term or a topology spread constraint.
 pub fn validate_label_keys(
     keys: &[Value],
     selector: Option<&Value>,
-    exclude_selector_keys: bool,
+    rule: SelectorKeys,
     path: &Path<'_>,
     errors: &mut FieldErrors,
 ) {
@@ -266,16 +289,29 @@ pub fn validate_label_keys(
         let name = key.as_str().unwrap_or_default();
         let path = path.index(i);
         invalid_each(errors, &path, name, names::qualified_name(name));
-        let in_labels = obj_at(selector, "matchLabels").is_some_and(|l| l.contains_key(name));
-        let in_expressions = arr_at(selector, "matchExpressions")
-            .iter()
-            .any(|e| str_at(e, "key") == name);
-        if exclude_selector_keys && (in_labels || in_expressions) && !is_zero(Some(key)) {
+        if rule != SelectorKeys::Any && is_selected_otherwise(name, selector, rule) {
             errors.invalid_str(
                 &path,
                 name,
                 "exists in both matchLabelKeys and labelSelector",
             );
         }
+    }
+}
+
+fn is_selected_otherwise(name: &str, selector: &Value, rule: SelectorKeys) -> bool {
+    if obj_at(selector, "matchLabels").is_some_and(|labels| labels.contains_key(name)) {
+        return true;
+    }
+    let mut expressions = arr_at(selector, "matchExpressions")
+        .iter()
+        .filter(|e| str_at(e, "key") == name);
+    match (expressions.next(), expressions.next()) {
+        (None, _) => false,
+        (Some(only), None) => {
+            let added = str_at(only, "operator") == "In" && arr_at(only, "values").len() == 1;
+            rule == SelectorKeys::Distinct || !added
+        }
+        _ => true,
     }
 }

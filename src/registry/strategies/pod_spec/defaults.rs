@@ -118,6 +118,10 @@ fn default_field_ref(holder: &mut Value) {
     if let Some(reference) = at_mut(holder, "fieldRef") {
         default_zero(reference, "apiVersion", "v1");
     }
+    if let Some(reference) = at_mut(holder, "resourceFieldRef") {
+        // A quantity is always written.
+        default_zero(reference, "divisor", "0");
+    }
 }
 
 fn default_http_get(handler: &mut Value) {

@@ -135,10 +135,15 @@ pub fn validate_pod_spec_with(
     );
     security::validate_pod_security_context(spec, path, errors);
     validate_image_pull_secrets(spec, &path.field("imagePullSecrets"), errors);
-    affinity::validate(spec, &path.field("affinity"), errors);
+    let keys = match owner {
+        Owner::Pod(_) => affinity::SelectorKeys::Merged,
+        Owner::Template => affinity::SelectorKeys::Distinct,
+    };
+    affinity::validate(spec, keys, &path.field("affinity"), errors);
     network::validate_dns_config(spec, &path.field("dnsConfig"), errors);
     validate_gates(spec, path, errors);
-    placement::validate_topology_spread(spec, &path.field("topologySpreadConstraints"), errors);
+    let spread = path.field("topologySpreadConstraints");
+    placement::validate_topology_spread(spec, keys, &spread, errors);
     windows::validate_host_process_pod(spec, path, errors);
     validate_host_users(spec, path, errors);
     validate_identity(spec, path, errors);

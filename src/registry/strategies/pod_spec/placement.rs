@@ -6,14 +6,19 @@ use super::super::common::access::{arr_at, at, i64_at, int_at, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use super::super::common::selector::validate_label_selector;
-use super::affinity::validate_label_keys;
+use super::affinity::{SelectorKeys, validate_label_keys};
 use crate::api::field::{ErrorType, FieldErrors, Path};
 
 const WHEN_UNSATISFIABLE: [&str; 2] = ["DoNotSchedule", "ScheduleAnyway"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 /// Validates `topologySpreadConstraints`.
-pub fn validate_topology_spread(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
+pub fn validate_topology_spread(
+    spec: &Value,
+    keys: SelectorKeys,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
     let constraints = arr_at(spec, "topologySpreadConstraints");
     for (i, constraint) in constraints.iter().enumerate() {
         let path = path.index(i);
@@ -56,7 +61,7 @@ pub fn validate_topology_spread(spec: &Value, path: &Path<'_>, errors: &mut Fiel
         validate_label_keys(
             arr_at(constraint, "matchLabelKeys"),
             at(constraint, "labelSelector"),
-            true,
+            keys,
             &path.field("matchLabelKeys"),
             errors,
         );

@@ -163,10 +163,9 @@ fn raise<'a>(amounts: &mut Amounts<'a>, floor: &Amounts<'a>) {
 
 /// Validates `overhead`, which counts as limits.
 pub fn validate_overhead(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
-    for (name, quantity) in entries_at(spec, "overhead") {
-        let limits = path.field("limits");
-        let key = limits.key(name);
-        resources::validate_container_resource_name(name, &key, errors);
-        resources::validate_quantity_value(name, quantity, &key, errors);
+    if let Some(overhead) = at(spec, "overhead") {
+        let requirements = serde_json::json!({ "limits": overhead });
+        let name_rule = resources::validate_container_resource_name;
+        validate_requirements(&requirements, name_rule, &[], path, errors);
     }
 }

@@ -12,7 +12,7 @@ use crate::api::field::{FieldErrors, Path};
 const SPEC_MAX_KIB: usize = 64;
 const DOMAIN_MAX: usize = 256;
 const USER_MAX: usize = 104;
-const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 static NETBIOS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"^[^\\/:\*\?"<>|\.][^\\/:\*\?"<>|]{0,14}$"#).expect("the pattern is constant")
@@ -181,17 +181,22 @@ fn forbid_windows_options(spec: &Value, path: &Path<'_>, errors: &mut FieldError
 
 fn forbid_linux_fields(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
     const TEXT: &str = "cannot be set for a windows pod";
-    const POD: [&str; 10] = [
-        "appArmorProfile",
-        "seLinuxOptions",
-        "seccompProfile",
-        "fsGroup",
-        "fsGroupChangePolicy",
-        "sysctls",
-        "runAsUser",
-        "runAsGroup",
-        "supplementalGroups",
-        "supplementalGroupsPolicy",
+    /// Fields of the spec or, with `true`, of its security context.
+    const POD: [(&str, bool); 14] = [
+        ("appArmorProfile", true),
+        ("seLinuxOptions", true),
+        ("hostUsers", false),
+        ("hostPID", false),
+        ("hostIPC", false),
+        ("seccompProfile", true),
+        ("fsGroup", true),
+        ("fsGroupChangePolicy", true),
+        ("sysctls", true),
+        ("shareProcessNamespace", false),
+        ("runAsUser", true),
+        ("runAsGroup", true),
+        ("supplementalGroups", true),
+        ("supplementalGroupsPolicy", true),
     ];
     const CONTAINER: [&str; 10] = [
         "appArmorProfile",
@@ -206,27 +211,20 @@ fn forbid_linux_fields(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) 
         "runAsGroup",
     ];
     let context_path = path.field("securityContext");
-    if bool_at(spec, "hostUsers").is_some() {
-        errors.forbidden(&path.field("hostUsers"), TEXT);
-    }
-    for field in ["hostPID", "hostIPC"] {
-        if is_true(spec, field) {
+    let null = Value::Null;
+    let context = at(spec, "securityContext").unwrap_or(&null);
+    for (field, in_context) in POD {
+        let holder = if in_context { context } else { spec };
+        let set = match (field, holder.get(field)) {
+            ("hostPID" | "hostIPC", value) => value == Some(&Value::Bool(true)),
+            (_, Some(Value::Array(list))) => !list.is_empty(),
+            (_, value) => value.is_some_and(|v| !v.is_null()),
+        };
+        if set && in_context {
+            errors.forbidden(&context_path.field(field), TEXT);
+        } else if set {
             errors.forbidden(&path.field(field), TEXT);
         }
-    }
-    if let Some(context) = at(spec, "securityContext") {
-        for field in POD {
-            let set = match context.get(field) {
-                Some(Value::Array(list)) => !list.is_empty(),
-                value => value.is_some_and(|v| !v.is_null()),
-            };
-            if set {
-                errors.forbidden(&context_path.field(field), TEXT);
-            }
-        }
-    }
-    if bool_at(spec, "shareProcessNamespace").is_some() {
-        errors.forbidden(&path.field("shareProcessNamespace"), TEXT);
     }
     for field in CONTAINER_LISTS {
         let list = path.field(field);
