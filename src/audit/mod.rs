@@ -30,6 +30,7 @@
 pub mod event;
 pub mod json;
 pub mod metrics;
+pub mod own;
 pub mod policy;
 pub mod policy_file;
 pub mod recorder;

@@ -5,13 +5,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use chrono::Utc;
 use smallvec::SmallVec;
 
 use crate::api::status::Status;
-use crate::audit::event::TRACE_ANNOTATION;
-use crate::audit::json::{push, push_key, push_micro_time};
 use crate::audit::metrics::Metrics;
+use crate::audit::own::own_event;
 use crate::audit::sink::{Receipt, Sink};
 use crate::audit::{Decision, EventBytes, Head, Policy, Response, ResponseObject, Stage};
 use crate::request::{AuditLevel, RequestContext};
@@ -120,6 +118,12 @@ impl Recorder {
         Receipts(routes.map(|r| (r.strict, r.sink.accept(&event))).collect())
     }
 
+    /// Has every sink look after itself; called about twice a second. Answers what is wrong.
+    pub fn check(&self) -> Vec<String> {
+        let problems = self.routes.iter().filter_map(|r| r.sink.check().err());
+        problems.collect()
+    }
+
     /// Waits until everything emitted so far is where it belongs.
     pub async fn flush(&self) {
         for route in &self.routes {
@@ -211,34 +215,10 @@ impl Recorder {
     }
 }
 
-/// An event of the server's own. An upstream reader sees a non-resource request by `system:apiserver`.
-pub fn own_event(verb: &str, value: &str) -> EventBytes {
-    let mut out = Vec::with_capacity(512);
-    out.extend_from_slice(br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":""#);
-    out.extend_from_slice(AuditLevel::Metadata.as_str().as_bytes());
-    out.extend_from_slice(br#"","auditID":"#);
-    push(&mut out, &uuid::Uuid::new_v4().to_string());
-    out.extend_from_slice(br#","stage":"ResponseComplete","requestURI":"/audit.verbatim.dev/"#);
-    out.extend_from_slice(verb.as_bytes());
-    out.extend_from_slice(br#"","verb":"#);
-    push(&mut out, verb);
-    out.extend_from_slice(br#","user":{"username":"system:apiserver","groups":["system:authenticated","system:masters"]},"responseStatus":{"metadata":{},"code":200}"#);
-    let now = Utc::now();
-    for key in ["requestReceivedTimestamp", "stageTimestamp"] {
-        push_key(&mut out, key);
-        push_micro_time(&mut out, now);
-    }
-    out.extend_from_slice(br#","annotations":{"#);
-    push(&mut out, TRACE_ANNOTATION);
-    out.push(b':');
-    push(&mut out, value);
-    out.extend_from_slice(b"}}\n");
-    EventBytes::from_line(out, Stage::ResponseComplete)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::event::TRACE_ANNOTATION;
     use crate::audit::policy_file;
     use crate::audit::sink::Loss;
     use crate::audit::sink::memory::MemorySink;
@@ -328,12 +308,5 @@ mod tests {
                 .expect("a trace")
                 .contains(r#""running":["validating-webhook""#)
         );
-    }
-
-    #[test]
-    fn own_events_are_json() {
-        let event = own_event("gap", r#"{"lost":3}"#);
-        let tree: serde_json::Value = serde_json::from_slice(event.json()).expect("JSON");
-        assert_eq!(tree["annotations"][TRACE_ANNOTATION], r#"{"lost":3}"#);
     }
 }

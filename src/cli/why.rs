@@ -105,7 +105,10 @@ fn text(explanation: &Value, has_colour: bool) -> String {
         paint(&get(&explanation["outcome"]), style, has_colour),
     );
     let user = match get(&caller["username"]) {
-        name if name.is_empty() => "nobody that the server knows".to_string(),
+        name if name.is_empty() && explanation["code"] == 401 => {
+            "nobody that the server knows".to_string()
+        }
+        name if name.is_empty() => "not yet known when it was answered".to_string(),
         name => name,
     };
     let how = match get(&caller["authenticatedBy"]) {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::audit::EventBytes;
 use crate::audit::metrics::Metrics;
+use crate::audit::own::Gap;
 use crate::audit::sink::{Loss, Receipt, Sink};
 
 /// Upstream's name of this stage in metrics.
@@ -51,6 +52,7 @@ enum Message {
 pub struct BufferedSink {
     queue: mpsc::Sender<Message>,
     metrics: Metrics,
+    gap: Gap,
 }
 
 impl BufferedSink {
@@ -58,7 +60,11 @@ impl BufferedSink {
     pub fn start(sink: Arc<dyn Sink>, options: BatchOptions, metrics: Metrics) -> Arc<Self> {
         let (queue, messages) = mpsc::channel(options.buffer_size.max(1));
         tokio::spawn(run(sink, options, messages));
-        Arc::new(BufferedSink { queue, metrics })
+        Arc::new(BufferedSink {
+            queue,
+            metrics,
+            gap: Gap::default(),
+        })
     }
 }
 
@@ -125,6 +131,16 @@ impl Sink for BufferedSink {
     }
 
     fn accept(&self, event: &Arc<EventBytes>) -> Receipt {
+        // Behind the events that were lost, once there is room again for the record and this one.
+        if self.queue.capacity() > 1
+            && let Some((record, events)) = self.gap.take(PLUGIN)
+            && self
+                .queue
+                .try_send(Message::Event(Arc::new(record)))
+                .is_err()
+        {
+            self.gap.note(Loss::QueueFull, events);
+        }
         match self.queue.try_send(Message::Event(event.clone())) {
             Ok(()) => Receipt::Done,
             Err(error) => {
@@ -133,6 +149,7 @@ impl Sink for BufferedSink {
                     mpsc::error::TrySendError::Closed(_) => Loss::Closed,
                 };
                 self.metrics.lost(PLUGIN, loss, 1);
+                self.gap.note(loss, 1);
                 // Batch mode promises nothing to the request.
                 Receipt::Done
             }
@@ -170,5 +187,13 @@ mod tests {
         let lost = metrics.lost_total("buffered");
         assert_eq!(inner.events().len() as u64 + lost, 5);
         assert!(lost > 0, "the task had no chance to run before");
+        sink.accept(&event).settle().await.expect("never fails");
+        sink.flush().await;
+        let events = inner.events();
+        assert_eq!(
+            events[events.len() - 2]["verb"],
+            "gap",
+            "the record of the gap"
+        );
     }
 }

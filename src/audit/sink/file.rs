@@ -124,6 +124,11 @@ impl RotatingFile {
         Ok(Some(Incident::Replaced))
     }
 
+    /// Looks after the file when nothing is written.
+    pub fn check(&mut self) -> io::Result<Option<Incident>> {
+        self.reopen_if_replaced()
+    }
+
     fn rotate(&mut self) -> io::Result<()> {
         let mut now = Utc::now();
         let mut backup = backup_path(&self.path, now);

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::audit::EventBytes;
 use crate::audit::metrics::Metrics;
+use crate::audit::own::Gap;
 use crate::audit::sink::file::{Incident, RotatingFile, Rotation};
 use crate::audit::sink::{Loss, Receipt, Sink, legacy};
 
@@ -54,6 +55,9 @@ struct Shared {
     queue: Mutex<Queue>,
     target: Mutex<Target>,
     metrics: Metrics,
+    gap: Gap,
+    /// What kept the last write from succeeding.
+    problem: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -68,6 +72,19 @@ struct Queue {
 enum Target {
     File(Box<RotatingFile>),
     Stdout,
+}
+
+impl Target {
+    fn write(&mut self, lines: &[u8]) -> std::io::Result<Option<Incident>> {
+        match self {
+            Target::File(file) => file.write(lines),
+            Target::Stdout => {
+                let mut out = std::io::stdout().lock();
+                out.write_all(lines)?;
+                out.flush().map(|()| None)
+            }
+        }
+    }
 }
 
 impl LogSink {
@@ -86,6 +103,8 @@ impl LogSink {
                 queue: Mutex::default(),
                 target: Mutex::new(target),
                 metrics,
+                gap: Gap::default(),
+                problem: Mutex::default(),
             }),
             format: options.format,
             max_event_bytes: options.max_event_bytes,
@@ -131,26 +150,39 @@ impl Shared {
     }
 
     fn write(&self, lines: &[u8], events: u64) -> Result<(), Loss> {
-        let written = match &mut *self.target.lock() {
-            Target::File(file) => file.write(lines),
-            Target::Stdout => {
-                let mut out = std::io::stdout().lock();
-                out.write_all(lines)
-                    .and_then(|()| out.flush())
-                    .map(|()| None)
-            }
+        let mut target = self.target.lock();
+        // Where events are missing a record says so, before anything else.
+        let gap = self.gap.take(PLUGIN);
+        let written = match &gap {
+            Some((record, _)) => target
+                .write(record.line())
+                .and_then(|_| target.write(lines)),
+            None => target.write(lines),
         };
+        drop(target);
         match written {
-            Ok(None) => Ok(()),
-            Ok(Some(Incident::Replaced)) => {
-                tracing::error!("the audit log was deleted or replaced; a new file is open");
+            Ok(incident) => {
+                self.note_incident(incident);
+                *self.problem.lock() = None;
                 Ok(())
             }
             Err(error) => {
                 tracing::error!(%error, events, "writing the audit log failed");
                 self.metrics.lost(PLUGIN, Loss::WriteFailed, events);
+                let earlier = gap.map_or(0, |(_, events)| events);
+                self.gap.note(Loss::WriteFailed, earlier + events);
+                *self.problem.lock() = Some(format!("writing the audit log failed: {error}"));
                 Err(Loss::WriteFailed)
             }
+        }
+    }
+
+    fn note_incident(&self, incident: Option<Incident>) {
+        if incident == Some(Incident::Replaced) {
+            tracing::error!("the audit log was deleted or replaced; a new file is open");
+            // How many events went with it is not known; the record and the counter say that some did.
+            self.metrics.lost(PLUGIN, Loss::Replaced, 1);
+            self.gap.note(Loss::Replaced, 1);
         }
     }
 
@@ -213,6 +245,21 @@ impl Sink for LogSink {
         match outcome {
             Ok(()) => Receipt::Done,
             Err(loss) => Receipt::Lost(loss),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let looked = match &mut *self.shared.target.lock() {
+            Target::File(file) => file.check(),
+            Target::Stdout => Ok(None),
+        };
+        match looked {
+            Ok(incident) => self.shared.note_incident(incident),
+            Err(error) => return Err(format!("the audit log cannot be opened: {error}")),
+        }
+        match &*self.shared.problem.lock() {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(()),
         }
     }
 
@@ -284,6 +331,36 @@ mod tests {
         let outcome = sink.accept(&event("a")).settle().await;
         assert_eq!(outcome, Err(Loss::WriteFailed));
         assert_eq!(metrics.lost_total("log"), 1);
+        assert!(
+            sink.check().is_err(),
+            "users.md thread 18: healthy it is not"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_deleted_log_leaves_a_gap_record_k8s_111208() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("audit.log");
+        let options = LogOptions {
+            path: path.clone(),
+            ..LogOptions::default()
+        };
+        let metrics = Metrics::new();
+        let sink = LogSink::open(&options, metrics.clone()).expect("opens");
+        sink.accept(&event("a")).settle().await.expect("is written");
+        std::fs::remove_file(&path).expect("deletes");
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        sink.check().expect("a new file is open");
+        assert_eq!(metrics.lost_total("log"), 1);
+        sink.accept(&event("b")).settle().await.expect("is written");
+        let text = std::fs::read_to_string(&path).expect("exists");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines[0].contains(r#"\"reason\":\"replaced\""#),
+            "{}",
+            lines[0]
+        );
     }
 
     #[tokio::test]

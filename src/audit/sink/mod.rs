@@ -29,6 +29,8 @@ pub enum Loss {
     Rejected,
     /// The server is going down.
     Closed,
+    /// The log file was deleted or another one was put in its place.
+    Replaced,
 }
 
 impl Loss {
@@ -40,6 +42,7 @@ impl Loss {
             Loss::WriteFailed => "write_failed",
             Loss::Rejected => "rejected",
             Loss::Closed => "closed",
+            Loss::Replaced => "replaced",
         }
     }
 }
@@ -74,6 +77,12 @@ pub trait Sink: Send + Sync {
 
     /// Takes an event. Never waits for anything slower than the page cache.
     fn accept(&self, event: &Arc<EventBytes>) -> Receipt;
+
+    /// Looks whether the sink still can do its work, also when there is nothing to write. The error
+    /// is for operators.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Waits until all that was accepted so far is where it belongs.
     async fn flush(&self);

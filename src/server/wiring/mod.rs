@@ -58,6 +58,7 @@ pub(super) async fn wire(
     storage::measure(options, &storage, metrics, tasks);
     checks::add_store(&health, &storage, &options.storage);
     let recorder = record::recorder(options, metrics)?;
+    record::watch_sinks(&recorder, tasks);
     let identity = identity::identity(options, &recorder, metrics)?;
     let registry = api::registry(options, &storage)?;
     let objects = api::objects(&registry);

@@ -12,6 +12,7 @@ use crate::audit::sink::file::Rotation;
 use crate::audit::sink::log::{Format, LogOptions, LogSink};
 use crate::audit::{Policy, Recorder, Sink, policy_file};
 use crate::authorization::rbac::Rbac;
+use crate::base::Tasks;
 use crate::diagnose::AccessExplainer;
 use crate::diagnose::api::RecordApi;
 use crate::endpoints::Mount;
@@ -77,6 +78,21 @@ pub(super) fn mount(
             None
         }
     }
+}
+
+/// Has the sinks look after themselves: a log that is deleted or cannot be written is noticed within
+/// a second, also when nothing happens.
+pub(super) fn watch_sinks(recorder: &Arc<Recorder>, tasks: &Tasks) {
+    let recorder = recorder.clone();
+    tasks.spawn_until_stopped(async move {
+        let mut every = tokio::time::interval(std::time::Duration::from_millis(600));
+        loop {
+            every.tick().await;
+            for problem in recorder.check() {
+                tracing::error!(%problem, "the record is in danger");
+            }
+        }
+    });
 }
 
 /// The journal's sink. A server that cannot write it serves without.
