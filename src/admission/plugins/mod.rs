@@ -4,6 +4,7 @@ mod certificates;
 mod defaults;
 mod namespace_lifecycle;
 mod pod;
+mod pod_security;
 mod priority;
 mod role_escalation;
 mod runtime_class;
@@ -48,6 +49,7 @@ pub fn built_in(options: &PluginOptions) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(namespace_lifecycle::NamespaceLifecycle::new(objects())),
         Arc::new(service_account::ServiceAccount::new(objects())),
         Arc::new(defaults::TaintNodesByCondition),
+        Arc::new(pod_security::PodSecurity(objects())),
         Arc::new(priority::Priority::new(objects())),
         Arc::new(defaults::DefaultTolerationSeconds(options.tolerations)),
         Arc::new(storage::DefaultStorageClass(objects())),
