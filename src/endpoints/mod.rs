@@ -11,6 +11,7 @@ pub mod deprecation;
 pub mod discovery;
 pub mod handlers;
 pub mod openapi;
+pub mod openid;
 pub mod render;
 pub mod router;
 pub mod version;
@@ -48,6 +49,8 @@ pub struct Endpoints {
     pub openapi: openapi::OpenApi,
     /// Asked again where a write turns out to create (PUT and apply).
     pub authorizer: Arc<dyn Authorizer>,
+    /// Who answers reviews and token requests.
+    pub reviewers: handlers::review::Reviewers,
     /// Other handlers, asked first.
     pub mounts: Vec<Box<dyn Mount>>,
     /// Least time after which a watch without `timeoutSeconds` ends.

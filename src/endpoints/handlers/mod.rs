@@ -13,6 +13,7 @@ pub mod eviction;
 pub mod get;
 pub mod list;
 pub mod patch;
+pub mod review;
 pub mod select;
 pub mod special;
 pub mod update;

@@ -1,5 +1,5 @@
 //! Subresources and virtual resources with a meaning of their own: scale, binding, eviction,
-//! component statuses. Reviews and tokens are mounts of the server.
+//! component statuses. Reviews and tokens are in [`review`].
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -11,7 +11,7 @@ use crate::api::status::Status;
 use crate::endpoints::handlers::body::{self, Expected};
 use crate::endpoints::handlers::create::note_options;
 use crate::endpoints::handlers::patch::decode_patched;
-use crate::endpoints::handlers::{binding, eviction};
+use crate::endpoints::handlers::{binding, eviction, review};
 use crate::endpoints::{Endpoints, render};
 use crate::registry::{ReadVersion, Target, Transform, Update, meta, scale};
 use crate::request::negotiate::Negotiated;
@@ -72,7 +72,7 @@ pub async fn create(
     match (target.resource.plural.as_ref(), target.subresource.as_str()) {
         ("pods", "binding") | ("bindings", "") => binding::bind(endpoints, request, target).await,
         ("pods", "eviction") => eviction::evict(endpoints, request, target).await,
-        _ => Err(Status::no_such_resource()),
+        _ => review::create(endpoints, request, target).await,
     }
 }
 

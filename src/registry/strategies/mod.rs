@@ -15,6 +15,16 @@ pub mod core;
 pub mod pod_spec;
 
 use super::strategy::{Plain, Strategy};
+use common::names::NameRule;
+
+/// Kinds whose names need only fit into a URL (RBAC's, APIService).
+struct PathSegmentNames;
+
+impl Strategy for PathSegmentNames {
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
+    }
+}
 
 /// The strategy of a kind; kinds without rules get [`Plain`].
 pub fn strategy_for(group: &str, _version: &str, kind: &str) -> &'static dyn Strategy {
@@ -22,6 +32,9 @@ pub fn strategy_for(group: &str, _version: &str, kind: &str) -> &'static dyn Str
         "" => core::strategy_for(kind),
         "apps" => apps::strategy_for(kind),
         "batch" => batch::strategy_for(kind),
+        "rbac.authorization.k8s.io" | "apiregistration.k8s.io" => {
+            Some(&PathSegmentNames as &dyn Strategy)
+        }
         _ => None,
     };
     found.unwrap_or(&Plain)

@@ -6,6 +6,7 @@ use crate::api::objects::Objects;
 use crate::api::schema::definitions;
 use crate::authorization::Authorizer;
 use crate::endpoints::discovery::Discovery;
+use crate::endpoints::handlers::review::Reviewers;
 use crate::endpoints::openapi::OpenApi;
 use crate::endpoints::{Endpoints, Mount};
 use crate::filters::metrics::KnownResource;
@@ -43,7 +44,8 @@ pub(super) fn objects(registry: &Arc<Registry>) -> Arc<dyn Objects> {
 pub(super) fn endpoints(
     options: &ServerOptions,
     registry: &Arc<Registry>,
-    authorizer: &Arc<dyn Authorizer>,
+    authorizer: Arc<dyn Authorizer>,
+    reviewers: Reviewers,
     mounts: Vec<Box<dyn Mount>>,
     drain: &Drain,
 ) -> Endpoints {
@@ -51,7 +53,8 @@ pub(super) fn endpoints(
         registry: registry.clone(),
         discovery: Discovery::new(server_address(options)),
         openapi: OpenApi::new(definitions),
-        authorizer: authorizer.clone(),
+        authorizer,
+        reviewers,
         mounts,
         min_request_timeout: options.api.min_request_timeout,
         shutdown: drain.watches_end(),

@@ -1,14 +1,17 @@
 //! Wiring: which part gets which other part. The one place that names concrete types of all
 //! modules; each file makes one part.
 
+mod admission;
 mod api;
 mod checks;
 mod identity;
 mod record;
+mod start;
 mod storage;
 
 use std::sync::Arc;
 
+use super::bootstrap::BootstrapOptions;
 use super::health::Health;
 use super::http::App;
 use super::life::StartError;
@@ -16,8 +19,11 @@ use super::options::ServerOptions;
 use super::root::Root;
 use crate::api::objects::Objects;
 use crate::audit::Recorder;
+use crate::authorization::node::NodeAuthorizer;
 use crate::authorization::rbac::Rbac;
 use crate::base::Tasks;
+use crate::diagnose::access::AccessExplainer;
+use crate::endpoints::Mount;
 use crate::filters::audit::Audit;
 use crate::filters::audit_id::AuditId;
 use crate::filters::authorization::Authorization;
@@ -26,6 +32,7 @@ use crate::filters::impersonation::Impersonation;
 use crate::filters::shutdown::Drain;
 use crate::flowcontrol::{FlowControl, MaxInFlight};
 use crate::registry::Registry;
+use crate::search::Index;
 use crate::storage::Storage;
 use crate::telemetry::Metrics;
 
@@ -37,13 +44,18 @@ pub struct Wired {
     pub storage: Arc<dyn Storage>,
     /// The recorder.
     pub recorder: Arc<Recorder>,
+    /// The index over the record.
+    pub index: Option<Arc<Index>>,
     /// The registry.
     pub registry: Arc<Registry>,
     /// The registry as parts below it see it.
     pub objects: Arc<dyn Objects>,
     pub(super) app: Arc<App>,
     rbac: Arc<Rbac>,
+    node: Option<Arc<NodeAuthorizer>>,
     hooks: checks::Hooks,
+    bootstrap: Arc<BootstrapOptions>,
+    tasks: Tasks,
 }
 
 /// Makes all parts.
@@ -57,33 +69,42 @@ pub(super) async fn wire(
     let storage = storage::open(options, tasks).await?;
     storage::measure(options, &storage, metrics, tasks);
     checks::add_store(&health, &storage, &options.storage);
-    let recorder = record::recorder(options, metrics)?;
-    record::watch_sinks(&recorder, tasks);
-    let identity = identity::identity(options, &recorder, metrics)?;
+    let hooks = checks::add_hooks(&health);
+
+    let record = record::record(options, metrics)?;
+    record::watch_sinks(&record.recorder, tasks);
     let registry = api::registry(options, &storage)?;
     let objects = api::objects(&registry);
-    let mounts = record::mount(options, &recorder, &identity.rbac);
-    let mounts = mounts.into_iter().collect();
-    if options
-        .authorization_modes
-        .iter()
-        .any(|mode| mode == "Node")
-    {
-        identity.node.follow(&*objects);
+    let identity = identity::identity(options, &objects, &record.recorder, metrics, tasks)?;
+    let authorizer = identity.authorizer;
+    registry.set_admission(admission::chain(
+        options,
+        &objects,
+        authorizer.clone(),
+        &identity.rbac,
+        metrics,
+    ));
+
+    let explainer: Arc<dyn AccessExplainer> = identity.rbac.clone();
+    let mut mounts: Vec<Box<dyn Mount>> = vec![Box::new(identity.openid)];
+    if let Some(mount) = record::RecordMount::new(&record, Some(explainer)) {
+        mounts.push(Box::new(mount));
     }
-    let endpoints = api::endpoints(options, &registry, &identity.authorizer, mounts, drain);
-    let hooks = checks::add_hooks(&health);
-    let flow_control = flow_control(options, metrics, tasks);
+    let endpoints = api::endpoints(
+        options,
+        &registry,
+        authorizer.clone(),
+        identity.reviewers,
+        mounts,
+        drain,
+    );
     let filters = chain(Parts {
         audit_id: Box::new(AuditId),
         authentication: Box::new(identity.authentication),
-        audit: Box::new(Audit::new(recorder.clone())),
-        impersonation: Box::new(Impersonation::new(identity.authorizer.clone(), true)),
-        authorization: Box::new(Authorization::new(
-            identity.authorizer.clone(),
-            metrics.clone(),
-        )),
-        flow_control,
+        audit: Box::new(Audit::new(record.recorder.clone())),
+        impersonation: Box::new(Impersonation::new(authorizer.clone(), true)),
+        authorization: Box::new(Authorization::new(authorizer, metrics.clone())),
+        flow_control: flow_control(options, metrics, tasks),
         metrics: metrics.clone(),
         known: api::known(&registry),
         drain: drain.clone(),
@@ -97,14 +118,18 @@ pub(super) async fn wire(
         api: Arc::new(endpoints),
     });
     Ok(Wired {
-        app: Arc::new(App::new(filters, root, recorder.clone())),
+        app: Arc::new(App::new(filters, root, record.recorder.clone())),
         health,
         storage,
-        recorder,
+        recorder: record.recorder,
+        index: record.index,
+        bootstrap: Arc::new(start::options(options, &registry)),
         registry,
         objects,
         rbac: identity.rbac,
+        node: identity.node,
         hooks,
+        tasks: tasks.clone(),
     })
 }
 
@@ -131,17 +156,27 @@ impl Wired {
     /// Runs what must run once the listener is open; answers when the server is ready.
     pub(super) async fn started(&self) -> Result<(), StartError> {
         self.registry.start_caches();
+        start::bootstrap(&self.objects, &self.bootstrap).await?;
         self.rbac.follow(&*self.objects).await;
+        if let Some(node) = &self.node {
+            node.follow(&*self.objects);
+        }
+        start::keep(&self.objects, &self.bootstrap, &self.tasks);
         self.hooks.all_done();
         Ok(())
     }
 
-    /// The shutdown begins: requests are still served.
-    pub(super) async fn stopping(&self) {}
+    /// The shutdown begins: requests are still served, but others should go elsewhere.
+    pub(super) async fn stopping(&self) {
+        start::withdraw(&self.objects, &self.bootstrap).await;
+    }
 
     /// No request runs any more: flush the record, close the store.
     pub(super) async fn stopped(&self) {
         self.recorder.flush().await;
+        if let Some(index) = &self.index {
+            index.flush().await;
+        }
         self.storage.close().await;
     }
 }

@@ -1,6 +1,6 @@
-//! The record: policy, log, recorder.
+//! The record: policy, log, recorder, index.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,14 +11,12 @@ use crate::audit::sink::buffered::{BatchOptions, BufferedSink};
 use crate::audit::sink::file::Rotation;
 use crate::audit::sink::log::{Format, LogOptions, LogSink};
 use crate::audit::{Policy, Recorder, Sink, policy_file};
-use crate::authorization::rbac::Rbac;
 use crate::base::Tasks;
-use crate::diagnose::AccessExplainer;
+use crate::diagnose::access::AccessExplainer;
 use crate::diagnose::api::RecordApi;
 use crate::endpoints::Mount;
 use crate::request::{ApiRequest, ApiResponse, RequestInfo};
-use crate::search::Index;
-use crate::search::index::IndexOptions;
+use crate::search::{Index, IndexOptions};
 use crate::server::life::StartError;
 use crate::server::options::{AuditOptions, ServerOptions};
 use crate::telemetry::Metrics;
@@ -26,58 +24,49 @@ use crate::telemetry::Metrics;
 /// The policy of a server that is given none.
 const DEFAULT_POLICY: &str = include_str!("../../../audit-policies/default.yaml");
 
-/// Journals kept for the index where the audit log cannot serve (none, standard output, legacy
-/// format): 1 GiB at most.
-const JOURNAL: Rotation = Rotation {
-    max_bytes: 100 * 1024 * 1024,
-    max_age_days: 0,
-    max_backups: 9,
-    compress: false,
-};
-
-/// The audit group behind the endpoints.
-struct RecordMount(RecordApi);
-
-#[async_trait]
-impl Mount for RecordMount {
-    fn serves(&self, info: &RequestInfo) -> bool {
-        self.0.serves(info)
-    }
-
-    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
-        self.0.handle(request).await
-    }
+/// The record's parts.
+pub(super) struct Record {
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) index: Option<Arc<Index>>,
 }
 
-/// The file that the index follows, and whether it is a journal of the index's own.
-fn followed(options: &ServerOptions) -> (PathBuf, bool) {
-    match &options.audit.log_path {
-        Some(path) if path != Path::new("-") && options.audit.log_format == "json" => {
-            (path.clone(), false)
-        }
-        _ => (options.data_dir.join("audit").join("journal.log"), true),
-    }
-}
-
-/// Opens the index and makes what serves it. A server whose index cannot be opened serves without.
-pub(super) fn mount(
+/// Makes the recorder with its sinks, and the index that follows the log.
+pub(super) fn record(
     options: &ServerOptions,
-    recorder: &Arc<Recorder>,
-    rbac: &Arc<Rbac>,
-) -> Option<Box<dyn Mount>> {
-    let (log, _) = followed(options);
-    let root = options.data_dir.join("index");
-    match Index::open(&root, &log, IndexOptions::default()) {
-        Ok(index) => {
-            let access: Arc<dyn AccessExplainer> = rbac.clone();
-            let api = RecordApi::new(index, recorder.clone(), Some(access));
-            Some(Box::new(RecordMount(api)))
-        }
-        Err(error) => {
-            tracing::error!(%error, root = %root.display(), "the index of the record cannot be opened; search and why are off");
-            None
-        }
+    metrics: &Arc<Metrics>,
+) -> Result<Record, StartError> {
+    let audit = &options.audit;
+    let counters = AuditMetrics::of(metrics);
+    let mut routes = Vec::new();
+    if let Some(path) = &audit.log_path {
+        routes.push(Route {
+            sink: log(audit, path.clone(), &counters)?,
+            strict: audit.log_mode == "blocking-strict",
+        });
     }
+    let followed = followed_log(options);
+    if let Some(path) = &followed
+        && audit.log_path.as_ref() != Some(path)
+    {
+        routes.push(Route {
+            sink: journal(path.clone(), &counters)?,
+            strict: false,
+        });
+    }
+    let recorder = Recorder::new(Some(policy(audit)?), routes, counters);
+    let index = match &followed {
+        Some(log) => {
+            let root = options.data_dir.join("index");
+            // A server whose index cannot be opened serves without it.
+            Index::open(&root, log, IndexOptions::default())
+                .inspect_err(|error| {
+                    tracing::error!(%error, root = %root.display(), "search and why are off");
+                })
+                .ok()
+        }
+        None => None,
+    };
+    Ok(Record { recorder, index })
 }
 
 /// Has the sinks look after themselves: a log that is deleted or cannot be written is noticed within
@@ -95,45 +84,18 @@ pub(super) fn watch_sinks(recorder: &Arc<Recorder>, tasks: &Tasks) {
     });
 }
 
-/// The journal's sink. A server that cannot write it serves without.
-fn journal(options: &ServerOptions, metrics: &AuditMetrics) -> Option<Arc<dyn Sink>> {
-    let (path, is_own) = followed(options);
-    let log = LogOptions {
-        path,
-        rotation: JOURNAL,
-        ..LogOptions::default()
-    };
-    if !is_own {
+/// The log that the index follows: the audit log where it is a file of JSON lines, else a journal
+/// of our own.
+fn followed_log(options: &ServerOptions) -> Option<PathBuf> {
+    if !options.audit.index {
         return None;
     }
-    match LogSink::open(&log, metrics.clone()) {
-        Ok(sink) => Some(sink),
-        Err(error) => {
-            tracing::error!(%error, path = %log.path.display(), "the journal of the index cannot be opened");
-            None
-        }
-    }
-}
-
-/// Makes the recorder with its sinks.
-pub(super) fn recorder(
-    options: &ServerOptions,
-    metrics: &Arc<Metrics>,
-) -> Result<Arc<Recorder>, StartError> {
-    let audit = &options.audit;
-    let counters = AuditMetrics::of(metrics);
-    let mut routes = Vec::new();
-    if let Some(sink) = log(audit, &counters)? {
-        routes.push(Route {
-            sink,
-            strict: audit.log_mode == "blocking-strict",
-        });
-    }
-    routes.extend(journal(options, &counters).map(|sink| Route {
-        sink,
-        strict: false,
-    }));
-    Ok(Recorder::new(Some(policy(audit)?), routes, counters))
+    let log = options.audit.log_path.as_ref();
+    let usable = log.filter(|p| p.as_os_str() != "-" && options.audit.log_format == "json");
+    Some(match usable {
+        Some(path) => path.clone(),
+        None => options.data_dir.join("audit").join("journal.log"),
+    })
 }
 
 fn policy(options: &AuditOptions) -> Result<Policy, StartError> {
@@ -146,13 +108,11 @@ fn policy(options: &AuditOptions) -> Result<Policy, StartError> {
 
 fn log(
     options: &AuditOptions,
+    path: PathBuf,
     metrics: &AuditMetrics,
-) -> Result<Option<Arc<dyn Sink>>, StartError> {
-    let Some(path) = &options.log_path else {
-        return Ok(None);
-    };
+) -> Result<Arc<dyn Sink>, StartError> {
     let log = LogOptions {
-        path: path.clone(),
+        path,
         rotation: Rotation {
             max_bytes: u64::from(options.max_size_mb) * 1024 * 1024,
             max_age_days: options.max_age_days,
@@ -168,7 +128,7 @@ fn log(
     let sink =
         LogSink::open(&log, metrics.clone()).map_err(|e| StartError::part("the audit log", &e))?;
     if options.log_mode != "batch" {
-        return Ok(Some(sink));
+        return Ok(sink);
     }
     let batch = BatchOptions {
         buffer_size: options.batch.buffer,
@@ -176,5 +136,45 @@ fn log(
         max_wait: options.batch.max_wait,
         throttle_qps: options.batch.throttle.map(|(qps, _)| qps as f32),
     };
-    Ok(Some(BufferedSink::start(sink, batch, metrics.clone())))
+    Ok(BufferedSink::start(sink, batch, metrics.clone()))
+}
+
+/// A log that nobody asked for but the index.
+fn journal(path: PathBuf, metrics: &AuditMetrics) -> Result<Arc<dyn Sink>, StartError> {
+    let log = LogOptions {
+        path,
+        rotation: Rotation {
+            max_bytes: 100 * 1024 * 1024,
+            max_backups: 10,
+            ..Rotation::default()
+        },
+        ..LogOptions::default()
+    };
+    let sink = LogSink::open(&log, metrics.clone());
+    Ok(sink.map_err(|e| StartError::part("the audit journal", &e))?)
+}
+
+/// `audit.verbatim.dev`, beside the API.
+pub(super) struct RecordMount(pub(super) RecordApi);
+
+impl RecordMount {
+    pub(super) fn new(record: &Record, access: Option<Arc<dyn AccessExplainer>>) -> Option<Self> {
+        let index = record.index.clone()?;
+        Some(RecordMount(RecordApi::new(
+            index,
+            record.recorder.clone(),
+            access,
+        )))
+    }
+}
+
+#[async_trait]
+impl Mount for RecordMount {
+    fn serves(&self, info: &RequestInfo) -> bool {
+        self.0.serves(info)
+    }
+
+    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
+        self.0.handle(request).await
+    }
 }
