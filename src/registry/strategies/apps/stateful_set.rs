@@ -9,8 +9,9 @@ use super::super::common::access::{
 use super::super::common::checks;
 use super::super::common::golang;
 use super::super::common::gotypes::STATEFUL_SET_ROLLING_UPDATE;
-use super::super::common::names::{self, invalid_each};
+use super::super::common::names::{self, NameRule, invalid_each};
 use super::super::common::selector;
+use super::super::core::annotations::annotation;
 use super::super::pod_spec::claims::validate_pvc_spec;
 use super::super::pod_spec::warnings::warn_claim_spec;
 use super::super::pod_spec::{defaults, template};
@@ -19,6 +20,8 @@ use crate::api::field::{ErrorType, FieldErrors, Path, print_value};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const UPDATE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+
+const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 const MUTABLE: [&str; 7] = [
     "replicas",
@@ -34,6 +37,10 @@ const MUTABLE: [&str; 7] = [
 pub struct StatefulSetStrategy;
 
 impl Strategy for StatefulSetStrategy {
+    fn name_rule(&self) -> NameRule {
+        NameRule::Label
+    }
+
     fn default(&self, object: &mut Value) {
         let spec = ensure_object(object, "spec");
         defaults::default_template(ensure_object(spec, "template"));
@@ -97,8 +104,16 @@ impl Strategy for StatefulSetStrategy {
         let path = Path::ROOT.field("spec");
         let claims = path.field("volumeClaimTemplates");
         for (i, claim) in arr_at(spec, "volumeClaimTemplates").iter().enumerate() {
+            let item = claims.index(i);
+            if annotation(claim, BETA_CLASS).is_some() {
+                let meta = item.field("metadata");
+                let annotations = meta.field("annotations");
+                out.push(format!(
+                    "{}: deprecated since v1.8; use \"storageClassName\" attribute instead",
+                    annotations.key(BETA_CLASS)
+                ));
+            }
             if let Some(claim) = at(claim, "spec") {
-                let item = claims.index(i);
                 warn_claim_spec(claim, &item.field("spec"), &mut out);
             }
         }

@@ -16,8 +16,9 @@ use super::super::common::selector;
 use super::super::pod_spec::{defaults, warnings};
 use super::{job_policies, job_spec, job_status};
 use crate::api::field::{ErrorType, FieldErrors, Path, print_value};
-use crate::registry::strategy::{Strategy, WriteContext};
+use crate::registry::strategy::{DeletionRules, Strategy, WriteContext};
 
+const ORPHAN_WARNING: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 
 /// Rules of Job.
@@ -66,6 +67,14 @@ impl Strategy for JobStrategy {
             (Some(old), "status") => job_status::validate(object, old, errors),
             (Some(old), _) => validate_update(object, old, errors),
             (None, _) => validate_create(object, errors),
+        }
+    }
+
+    fn deletion(&self) -> DeletionRules {
+        DeletionRules {
+            orphans_by_default: true,
+            orphan_warning: Some(ORPHAN_WARNING),
+            ..DeletionRules::default()
         }
     }
 

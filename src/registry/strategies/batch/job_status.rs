@@ -202,8 +202,7 @@ impl Rules<'_> {
 
     fn ready(&self, errors: &mut FieldErrors) {
         let ready = int_at(self.status, "ready");
-        let relevant = self.changed("ready") || self.changed("active");
-        if relevant && ready > int_at(self.status, "active") {
+        if self.changed("ready") && ready > int_at(self.status, "active") {
             errors.invalid(
                 &self.path.field("ready"),
                 &ready.into(),

@@ -4,7 +4,7 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::super::common::access::{
-    arr_at, at, at_mut, ensure_object, object_mut, path_at, str_at,
+    arr_at, at, at_mut, ensure_object, int_at, object_mut, path_at, str_at,
 };
 use super::super::pod_spec::{Owner, defaults, validate_pod_spec, warnings};
 use super::{annotations, pod_ephemeral, pod_resize, pod_status, pod_update};
@@ -65,6 +65,17 @@ impl Strategy for PodStrategy {
             (Some(old), "resize") => pod_resize::validate(object, old, errors),
             (Some(old), _) => pod_update::validate(object, old, errors),
         }
+    }
+
+    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {
+        let spec = spec_of(object);
+        let phase = path_at(object, &["status", "phase"]).and_then(Value::as_str);
+        // Nobody waits for a pod that runs nowhere.
+        if str_at(spec, "nodeName").is_empty() || matches!(phase, Some("Failed" | "Succeeded")) {
+            return Some(0);
+        }
+        let seconds = requested.unwrap_or_else(|| int_at(spec, "terminationGracePeriodSeconds"));
+        Some(if seconds < 0 { 1 } else { seconds })
     }
 
     fn warnings(
@@ -185,4 +196,98 @@ fn validate_create(pod: &Value, errors: &mut FieldErrors) {
 /// The pod's phase-independent spec, null when missing.
 pub fn spec_of(pod: &Value) -> &Value {
     path_at(pod, &["spec"]).unwrap_or(&Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(meta: Value, spec: Value) -> Vec<String> {
+        let mut pod = json!({"metadata": meta, "spec": spec});
+        PodStrategy.default(&mut pod);
+        pod["spec"]["serviceAccountName"] = "default".into();
+        let mut errors = FieldErrors::default();
+        PodStrategy.validate(&pod, None, &WriteContext::default(), &mut errors);
+        errors.0.iter().map(ToString::to_string).collect()
+    }
+
+    fn with(mut extra: Value) -> Value {
+        extra["containers"] = json!([{"name": "c", "image": "i:1"}]);
+        extra
+    }
+
+    #[test]
+    fn rules() {
+        let cases: [(Value, &str); 9] = [
+            (with(json!({})), ""),
+            (
+                with(json!({"schedulingGates": [{"name": "g"}], "nodeName": "n"})),
+                "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared",
+            ),
+            (
+                with(json!({"hostUsers": false, "hostNetwork": true})),
+                "spec.hostNetwork: Forbidden: when `hostUsers` is false",
+            ),
+            (
+                with(json!({"os": {"name": "beos"}})),
+                "spec.os: Unsupported value: \"beos\": supported values: \"linux\", \"windows\"",
+            ),
+            (
+                with(json!({"os": {"name": "windows"}, "securityContext": {"runAsUser": 1}})),
+                "spec.securityContext.runAsUser: Forbidden: cannot be set for a windows pod",
+            ),
+            (
+                with(json!({"tolerations": [{"operator": "Equal"}]})),
+                "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            ),
+            (
+                with(json!({"resources": {"limits": {"cpu": "1"}, "claims": [{"name": "x"}]}, "resourceClaims": [{"name": "x", "resourceClaimName": "y"}]})),
+                "spec.resources.claims: Forbidden: claims cannot be set for Resources at pod-level",
+            ),
+            (
+                json!({"containers": [{"name": "c", "image": " x"}]}),
+                "spec.containers[0].image: Invalid value: \" x\": must not have leading or trailing whitespace",
+            ),
+            (
+                json!({"containers": [{"name": "c", "image": "i:1", "volumeMounts": [{"name": "none", "mountPath": ""}]}]}),
+                "spec.containers[0].volumeMounts[0].name: Not found: \"none\"\nspec.containers[0].volumeMounts[0].mountPath: Required value",
+            ),
+        ];
+        for (spec, want) in cases {
+            let got = check(json!({"name": "p"}), spec.clone());
+            assert_eq!(got.join("\n"), want, "{spec}");
+        }
+    }
+
+    #[test]
+    fn match_label_keys_are_merged_once() {
+        let spec = with(json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z",
+            "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["a"],
+            "labelSelector": {"matchLabels": {"b": "c"}}}]}));
+        let mut pod = json!({"metadata": {"name": "p", "labels": {"a": "1"}}, "spec": spec});
+        PodStrategy.default(&mut pod);
+        pod["spec"]["serviceAccountName"] = "default".into();
+        PodStrategy.prepare_for_create(&mut pod, &WriteContext::default());
+        assert_eq!(
+            pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchExpressions"],
+            json!([{"key": "a", "operator": "In", "values": ["1"]}])
+        );
+        let mut errors = FieldErrors::default();
+        PodStrategy.validate(&pod, None, &WriteContext::default(), &mut errors);
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+
+    #[test]
+    fn grace() {
+        let bound = json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}});
+        let cases = [
+            (json!({"spec": {"terminationGracePeriodSeconds": 30}}), None, 0),
+            (bound.clone(), None, 30),
+            (bound.clone(), Some(5), 5),
+            (bound, Some(-1), 1),
+        ];
+        for (pod, requested, want) in cases {
+            assert_eq!(PodStrategy.grace_period(&pod, requested), Some(want), "{pod}");
+        }
+    }
 }

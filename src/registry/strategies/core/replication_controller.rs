@@ -10,7 +10,7 @@ use super::super::common::checks;
 use super::super::common::selector;
 use super::super::pod_spec::{defaults, template};
 use crate::api::field::{FieldErrors, Path, print_value};
-use crate::registry::strategy::{Strategy, WriteContext};
+use crate::registry::strategy::{DeletionRules, Strategy, WriteContext};
 
 /// Rules of ReplicationController.
 pub struct ReplicationControllerStrategy;
@@ -52,6 +52,13 @@ impl Strategy for ReplicationControllerStrategy {
         let null = Value::Null;
         let spec = at(object, "spec").unwrap_or(&null);
         validate_spec(spec, &Path::ROOT.field("spec"), errors);
+    }
+
+    fn deletion(&self) -> DeletionRules {
+        DeletionRules {
+            orphans_by_default: true,
+            ..DeletionRules::default()
+        }
     }
 
     fn warnings(

@@ -55,6 +55,8 @@ pub fn default_pod_spec(spec: &mut Value) {
     ensure_object(spec, "securityContext");
     default_nil(spec, "terminationGracePeriodSeconds", 30);
     default_zero(spec, "schedulerName", "default-scheduler");
+    // Gate GenericWorkload is off.
+    remove(spec, "schedulingGroup");
     let account = match str_at(spec, "serviceAccountName") {
         "" => str_at(spec, "serviceAccount"),
         name => name,
@@ -244,7 +246,6 @@ pub fn default_pod_only(spec: &mut Value) {
     if int_at(spec, "terminationGracePeriodSeconds") < 0 {
         spec["terminationGracePeriodSeconds"] = 1.into();
     }
-    remove(spec, "schedulingGroup");
 }
 
 fn requests_from_limits(resources: &mut Value) {

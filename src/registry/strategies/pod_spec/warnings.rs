@@ -486,10 +486,10 @@ struct PortAt<'a> {
     path: String,
 }
 
+/// Warns of ports that are defined twice among containers and sidecars.
 fn warn_ports(spec: &Value, path: &Path<'_>, warnings: &mut Vec<String>) {
     let mut ports: Vec<PortAt<'_>> = Vec::new();
-    let mut named: Vec<(&str, String)> = Vec::new();
-    for list in ["containers", "initContainers"] {
+    for list in CONTAINER_LISTS {
         let list_path = path.field(list);
         for (i, container) in arr_at(spec, list).iter().enumerate() {
             if list == "initContainers" && !super::containers::is_sidecar(container) {
@@ -498,54 +498,53 @@ fn warn_ports(spec: &Value, path: &Path<'_>, warnings: &mut Vec<String>) {
             let item = list_path.index(i);
             let ports_path = item.field("ports");
             for (j, port) in arr_at(container, "ports").iter().enumerate() {
-                let path = ports_path.index(j);
+                let path = ports_path.index(j).to_string();
                 warn_port(port, &path, &ports, warnings);
-                let name = str_at(port, "name");
-                if !name.is_empty() {
-                    match named.iter().find(|(n, _)| *n == name) {
-                        Some((_, first)) => warnings.push(format!(
-                            "{path}: duplicate port name \"{name}\" with {first}, services and probes that select ports by name will use {first}"
-                        )),
-                        None => named.push((name, path.to_string())),
-                    }
-                }
-                ports.push(PortAt {
-                    port,
-                    path: path.to_string(),
-                });
+                ports.push(PortAt { port, path });
             }
+        }
+    }
+    for (i, this) in ports.iter().enumerate() {
+        let name = str_at(this.port, "name");
+        let first = ports[..i].iter().find(|p| str_at(p.port, "name") == name);
+        if let Some(PortAt { path, .. }) = first.filter(|_| !name.is_empty()) {
+            warnings.push(format!(
+                "{}: duplicate port name \"{name}\" with {path}, services and probes that select ports by name will use {path}",
+                this.path
+            ));
         }
     }
 }
 
-fn warn_port(port: &Value, path: &Path<'_>, earlier: &[PortAt<'_>], warnings: &mut Vec<String>) {
+fn warn_port(port: &Value, path: &str, earlier: &[PortAt<'_>], warnings: &mut Vec<String>) {
     let host_ip = str_at(port, "hostIP");
-    if !host_ip.is_empty() && int_at(port, "hostPort") == 0 {
-        warnings.push(format!("{path}: hostIP set without hostPort: {port}"));
+    let host = int_at(port, "hostPort");
+    if !host_ip.is_empty() && host == 0 {
+        warnings.push(format!(
+            "{path}: hostIP set without hostPort: {{Name:{} HostPort:{host} ContainerPort:{} Protocol:{} HostIP:{host_ip}}}",
+            str_at(port, "name"),
+            int_at(port, "containerPort"),
+            str_at(port, "protocol")
+        ));
     }
     for other in earlier {
-        let same = |field: &str| int_at(port, field) == int_at(other.port, field);
-        if !same("containerPort") || str_at(port, "protocol") != str_at(other.port, "protocol") {
+        if int_at(port, "containerPort") != int_at(other.port, "containerPort")
+            || str_at(port, "protocol") != str_at(other.port, "protocol")
+        {
             continue;
         }
         let other_ip = str_at(other.port, "hostIP");
-        let (host, other_host) = (int_at(port, "hostPort"), int_at(other.port, "hostPort"));
+        let other_host = int_at(other.port, "hostPort");
         let kind = if host == other_host && host_ip == other_ip {
             "duplicate port definition"
         } else if host == 0 || other_host == 0 {
-            // Whether the port is also published depends on which definition wins.
-            if host == other_host {
-                continue;
-            } else {
-                "overlapping port definition"
-            }
-        } else if host == other_host && (host_ip.is_empty() || other_ip.is_empty()) {
+            "overlapping port definition"
+        } else if host == other_host && host_ip.is_empty() != other_ip.is_empty() {
             "dangerously ambiguous port definition"
         } else {
             continue;
         };
         warnings.push(format!("{path}: {kind} with {}", other.path));
-        return;
     }
 }
 
