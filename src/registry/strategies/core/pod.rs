@@ -241,7 +241,9 @@ mod tests {
                 "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
             ),
             (
-                with(json!({"resources": {"limits": {"cpu": "1"}, "claims": [{"name": "x"}]}, "resourceClaims": [{"name": "x", "resourceClaimName": "y"}]})),
+                with(
+                    json!({"resources": {"limits": {"cpu": "1"}, "claims": [{"name": "x"}]}, "resourceClaims": [{"name": "x", "resourceClaimName": "y"}]}),
+                ),
                 "spec.resources.claims: Forbidden: claims cannot be set for Resources at pod-level",
             ),
             (
@@ -261,9 +263,11 @@ mod tests {
 
     #[test]
     fn match_label_keys_are_merged_once() {
-        let spec = with(json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z",
+        let spec = with(
+            json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z",
             "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["a"],
-            "labelSelector": {"matchLabels": {"b": "c"}}}]}));
+            "labelSelector": {"matchLabels": {"b": "c"}}}]}),
+        );
         let mut pod = json!({"metadata": {"name": "p", "labels": {"a": "1"}}, "spec": spec});
         PodStrategy.default(&mut pod);
         pod["spec"]["serviceAccountName"] = "default".into();
@@ -281,13 +285,21 @@ mod tests {
     fn grace() {
         let bound = json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}});
         let cases = [
-            (json!({"spec": {"terminationGracePeriodSeconds": 30}}), None, 0),
+            (
+                json!({"spec": {"terminationGracePeriodSeconds": 30}}),
+                None,
+                0,
+            ),
             (bound.clone(), None, 30),
             (bound.clone(), Some(5), 5),
             (bound, Some(-1), 1),
         ];
         for (pod, requested, want) in cases {
-            assert_eq!(PodStrategy.grace_period(&pod, requested), Some(want), "{pod}");
+            assert_eq!(
+                PodStrategy.grace_period(&pod, requested),
+                Some(want),
+                "{pod}"
+            );
         }
     }
 }
