@@ -3,9 +3,11 @@
 
 pub mod client;
 pub mod kubeconfig;
+pub mod policy;
 pub mod print;
 pub mod search;
 pub mod serve;
+pub mod top;
 pub mod why;
 
 use std::ffi::OsString;
@@ -26,6 +28,9 @@ pub fn command() -> Command {
         .subcommand(serve::command())
         .subcommand(search::command())
         .subcommand(why::command())
+        .subcommand(top::top_command())
+        .subcommand(top::stats_command())
+        .subcommand(policy::command())
         .subcommand(
             Command::new("completion")
                 .about("Print a completion script for a shell")
@@ -71,6 +76,9 @@ fn run(matches: &clap::ArgMatches) -> ExitCode {
         }
         Some(("search", args)) => block_on(search::run(args)),
         Some(("why", args)) => block_on(why::run(args)),
+        Some(("top", args)) => block_on(top::run_top(args)),
+        Some(("stats", args)) => block_on(top::run_stats(args)),
+        Some(("policy", args)) => block_on(policy::run(args)),
         _ => ExitCode::FAILURE,
     }
 }

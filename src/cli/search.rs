@@ -13,7 +13,7 @@ use crate::search::fields::FIELDS;
 use crate::search::table::{COLUMNS, cells};
 
 /// Events per request.
-const PAGE: usize = 1000;
+const PAGE: usize = 5000;
 
 /// The subcommand.
 pub fn command() -> Command {
@@ -25,15 +25,7 @@ pub fn command() -> Command {
              quotes, * and ?, comparisons (latency:>500ms, code:>=400) and ranges (code:[400 TO 499]).",
         )
         .after_help(after_help())
-        .arg(Arg::new("query").num_args(0..).help("What to look for; nothing finds everything"))
-        .arg(value("from", "Earliest time: -2h, 2026-01-31, RFC 3339").allow_hyphen_values(true))
-        .arg(value("to", "Latest time; default now").allow_hyphen_values(true))
-        .arg(
-            value("limit", "How many events; 0 for all")
-                .default_value("50")
-                .value_parser(value_parser!(usize)),
-        )
-        .arg(value("namespace", "Only events of this namespace, for those who may read no others").short('n'))
+        .args(query_args("50"))
         .arg(
             value("output", "How to print")
                 .short('o')
@@ -47,6 +39,25 @@ pub fn command() -> Command {
                 .help("Leave the headings of the table out"),
         )
         .args(kubeconfig::args())
+}
+
+/// Query, window, namespace and limit, for all tools that look at many events.
+pub fn query_args(limit: &'static str) -> Vec<Arg> {
+    vec![
+        Arg::new("query")
+            .num_args(0..)
+            .help("What to look for; nothing finds everything"),
+        value("from", "Earliest time: -2h, 2026-01-31, RFC 3339").allow_hyphen_values(true),
+        value("to", "Latest time; default now").allow_hyphen_values(true),
+        value("limit", "How many events; 0 for all")
+            .default_value(limit)
+            .value_parser(value_parser!(usize)),
+        value(
+            "namespace",
+            "Only events of this namespace, for those who may read no others",
+        )
+        .short('n'),
+    ]
 }
 
 fn value(name: &'static str, help: &'static str) -> Arg {
@@ -98,7 +109,11 @@ pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 /// Follows pages until there are enough events.
-async fn fetch(client: &Client, matches: &ArgMatches, limit: usize) -> anyhow::Result<Vec<Value>> {
+pub async fn fetch(
+    client: &Client,
+    matches: &ArgMatches,
+    limit: usize,
+) -> anyhow::Result<Vec<Value>> {
     let words: Vec<&str> = matches
         .get_many::<String>("query")
         .into_iter()

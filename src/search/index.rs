@@ -143,7 +143,10 @@ impl Index {
     /// Answers a page, newest first, after catching up with the log.
     pub async fn search(&self, search: Search) -> Result<Page, SearchError> {
         let query = query::parse(&search.query)?;
-        self.flush().await;
+        if search.after.is_none() {
+            // Further pages go back in time from a first one that was fresh.
+            self.flush().await;
+        }
         let (fields, shared) = (self.fields.clone(), self.shared.clone());
         let work = move || run(&fields, &shared, &query, &search);
         tokio::task::spawn_blocking(work)

@@ -8,6 +8,7 @@ pub mod file;
 pub mod legacy;
 pub mod log;
 pub mod memory;
+pub mod webhook;
 
 use std::sync::Arc;
 
