@@ -2,6 +2,7 @@
 
 mod certificates;
 mod defaults;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod pod;
 mod pod_security;
@@ -47,6 +48,7 @@ pub fn built_in(options: &PluginOptions) -> Vec<Arc<dyn AdmissionPlugin>> {
     let authorizer = || Arc::clone(&options.authorizer);
     let all: Vec<Arc<dyn AdmissionPlugin>> = vec![
         Arc::new(namespace_lifecycle::NamespaceLifecycle::new(objects())),
+        Arc::new(limit_ranger::LimitRanger(objects())),
         Arc::new(service_account::ServiceAccount::new(objects())),
         Arc::new(defaults::TaintNodesByCondition),
         Arc::new(pod_security::PodSecurity(objects())),
