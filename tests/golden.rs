@@ -59,7 +59,14 @@ fn play(store: Store) {
     );
     let output = Command::new("python3")
         .arg(golden.join("replay.py"))
-        .args(["--url", &server.url(), "--show", "0", "--ignore", "managedFields"])
+        .args([
+            "--url",
+            &server.url(),
+            "--show",
+            "0",
+            "--ignore",
+            "managedFields",
+        ])
         .arg("--audit-log")
         .arg(&audit_log)
         .output()
@@ -71,11 +78,18 @@ fn play(store: Store) {
     for (topic, floor) in &floors {
         let got = counts.get(topic).copied().unwrap_or_default();
         if got.0 < floor.0 || got.1 < floor.1 {
-            let _ = writeln!(short, "{topic}: identical {} of at least {}, same status {} of at least {}", got.0, floor.0, got.1, floor.1);
+            let _ = writeln!(
+                short,
+                "{topic}: identical {} of at least {}, same status {} of at least {}",
+                got.0, floor.0, got.1, floor.1
+            );
         }
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(short.is_empty(), "below the floor on {store:?}:\n{short}\n{table}\n{errors}");
+    assert!(
+        short.is_empty(),
+        "below the floor on {store:?}:\n{short}\n{table}\n{errors}"
+    );
 }
 
 /// Lines like `10-crud   100/368 identical, 200 same status`.
@@ -85,14 +99,19 @@ fn parse(table: &str) -> BTreeMap<String, Counts> {
         let topic = words.next()?;
         let (identical, _) = words.next()?.split_once('/')?;
         let same = line.split("identical,").nth(1)?.split_whitespace().next()?;
-        Some((topic.to_string(), (identical.parse().ok()?, same.parse().ok()?)))
+        Some((
+            topic.to_string(),
+            (identical.parse().ok()?, same.parse().ok()?),
+        ))
     });
     rows.collect()
 }
 
 fn floors() -> BTreeMap<String, Counts> {
     let text = include_str!("golden/floors.tsv");
-    let rows = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let rows = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
     rows.map(|line| {
         let columns: Vec<&str> = line.split('\t').collect();
         let number = |i: usize| columns[i].parse().expect("a number in floors.tsv");

@@ -4,7 +4,9 @@
 //! Kubernetes reason it produces and words its message as apimachinery's `api/errors` does
 //! (contract/handler_chain.md §8). Internal causes are never put here; log them where handled.
 
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::api::field::FieldErrors;
 use crate::api::names::{GroupKind, GroupResource};
@@ -305,76 +307,77 @@ impl Status {
         Self::failure(503, "ServiceUnavailable", message)
     }
 
-    /// The `Status` object as JSON, with `kind` and `apiVersion`.
+    /// The `Status` object as a tree, with `kind` and `apiVersion`.
     pub fn to_json(&self) -> Value {
-        let mut metadata = Map::new();
-        if let Some(token) = &self.continue_token {
-            metadata.insert("continue".into(), json!(token));
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+/// Serializes in upstream's member order, which clients see when they print the text.
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_map(None)?;
+        out.serialize_entry("kind", "Status")?;
+        out.serialize_entry("apiVersion", "v1")?;
+        match &self.continue_token {
+            Some(token) => out.serialize_entry("metadata", &json!({ "continue": token }))?,
+            None => out.serialize_entry("metadata", &json!({}))?,
         }
-        let mut out = Map::new();
-        out.insert("kind".into(), json!("Status"));
-        out.insert("apiVersion".into(), json!("v1"));
-        out.insert("metadata".into(), Value::Object(metadata));
-        let status = if self.is_success() {
+        let outcome = if self.is_success() {
             "Success"
         } else {
             "Failure"
         };
-        out.insert("status".into(), json!(status));
+        out.serialize_entry("status", outcome)?;
         if !self.message.is_empty() {
-            out.insert("message".into(), json!(self.message));
+            out.serialize_entry("message", &self.message)?;
         }
         if !self.reason.is_empty() {
-            out.insert("reason".into(), json!(self.reason));
+            out.serialize_entry("reason", self.reason)?;
         }
         if let Some(details) = &self.details {
-            out.insert("details".into(), details.to_json());
+            out.serialize_entry("details", details)?;
         }
         if !self.is_success() || self.explicit_code {
-            out.insert("code".into(), json!(self.code));
+            out.serialize_entry("code", &self.code)?;
         }
-        Value::Object(out)
+        out.end()
     }
 }
 
-impl Details {
-    fn to_json(&self) -> Value {
-        let mut out = Map::new();
-        for (key, text) in [
+impl Serialize for Details {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_map(None)?;
+        let texts = [
             ("name", &self.name),
             ("group", &self.group),
             ("kind", &self.kind),
             ("uid", &self.uid),
-        ] {
-            if !text.is_empty() {
-                out.insert(key.into(), json!(text));
-            }
+        ];
+        for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            out.serialize_entry(key, text)?;
         }
         if !self.causes.is_empty() {
-            out.insert(
-                "causes".into(),
-                self.causes.iter().map(Cause::to_json).collect(),
-            );
+            out.serialize_entry("causes", &self.causes)?;
         }
         if self.retry_after_seconds > 0 {
-            out.insert("retryAfterSeconds".into(), json!(self.retry_after_seconds));
+            out.serialize_entry("retryAfterSeconds", &self.retry_after_seconds)?;
         }
-        Value::Object(out)
+        out.end()
     }
 }
 
-impl Cause {
-    fn to_json(&self) -> Value {
-        let mut out = Map::new();
-        for (key, text) in [
+impl Serialize for Cause {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_map(None)?;
+        let texts = [
             ("reason", &self.reason),
             ("message", &self.message),
             ("field", &self.field),
-        ] {
-            if !text.is_empty() {
-                out.insert(key.into(), json!(text));
-            }
+        ];
+        for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            out.serialize_entry(key, text)?;
         }
-        Value::Object(out)
+        out.end()
     }
 }

@@ -73,11 +73,12 @@ pub fn route(table: &ResourceTable, method: &Method, info: &RequestInfo) -> Resu
     let row = table
         .get(&info.group, &info.version, &info.resource)
         .ok_or_else(missing)?;
-    let scoped = scope_fits(row, info);
-    if !scoped {
+    let legacy_proxy = info.verb == "proxy";
+    if legacy_proxy || !scope_fits(row, info) {
         return Err(missing());
     }
     let target = target_of(row, info);
+    check_name(&target).map_err(NoRoute::Status)?;
     let not_allowed = || NoRoute::Status(Status::method_not_allowed());
     if !info.subresource.is_empty() {
         let subresource = row.subresource(&info.subresource).ok_or_else(missing)?;
@@ -86,7 +87,7 @@ pub fn route(table: &ResourceTable, method: &Method, info: &RequestInfo) -> Resu
             return Err(missing());
         }
         if CONNECT.contains(&&*info.subresource) {
-            let verb = method_verb(method, true).ok_or_else(not_allowed)?;
+            let verb = subresource_verb(method).ok_or_else(not_allowed)?;
             let allowed = subresource.verbs.iter().any(|v| v == verb.word());
             return if allowed {
                 Ok(Route {
@@ -97,7 +98,7 @@ pub fn route(table: &ResourceTable, method: &Method, info: &RequestInfo) -> Resu
                 Err(not_allowed())
             };
         }
-        let verb = method_verb(method, true).ok_or_else(not_allowed)?;
+        let verb = subresource_verb(method).ok_or_else(not_allowed)?;
         if !subresource.verbs.iter().any(|v| v == verb.word()) {
             return Err(not_allowed());
         }
@@ -120,6 +121,20 @@ pub fn route(table: &ResourceTable, method: &Method, info: &RequestInfo) -> Resu
         return Err(not_allowed());
     }
     Ok(Route { target, verb })
+}
+
+/// Names that cannot be a path segment.
+fn check_name(target: &Target) -> Result<(), Status> {
+    let name = target.name.as_str();
+    let problem = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        _ if name.contains('%') => "may not contain '%'".to_string(),
+        _ => return Ok(()),
+    };
+    let quoted = crate::api::field::go_quote(name);
+    Err(Status::bad_request(format!(
+        "Name parameter invalid: {quoted}: {problem}"
+    )))
 }
 
 /// `watch=1` counts on collections, and on objects only under the legacy `/watch/` prefix.
@@ -153,11 +168,18 @@ fn target_of(row: &Arc<Resource>, info: &RequestInfo) -> Target {
     target
 }
 
+fn subresource_verb(method: &Method) -> Option<Verb> {
+    match *method {
+        Method::POST => Some(Verb::Create),
+        _ => method_verb(method, true),
+    }
+}
+
 fn method_verb(method: &Method, named: bool) -> Option<Verb> {
     Some(match (method.as_str(), named) {
         ("GET", true) => Verb::Get,
         ("GET", false) => Verb::List,
-        ("POST", _) => Verb::Create,
+        ("POST", false) => Verb::Create,
         ("PUT", true) => Verb::Update,
         ("PATCH", true) => Verb::Patch,
         ("DELETE", true) => Verb::Delete,

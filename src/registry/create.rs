@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::admission::{Admission, AdmissionChain, Operation};
 use crate::api::field::{FieldErrors, Path};
 use crate::api::options::WriteOptions;
+use crate::api::resource::Resource;
+use crate::api::schema;
 use crate::api::status::Status;
 use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::stages::store_stage;
@@ -52,6 +54,9 @@ impl Registry {
         match_namespace(&mut object, target)?;
         refuse_resource_version(&object)?;
         fill_system_metadata(&mut object);
+        if let Some(warning) = meta::drop_duplicate_owners(&mut object) {
+            ctx.warn(warning);
+        }
         let generated =
             meta::name(&object).is_empty() && !meta::text(&object, "generateName").is_empty();
         let attempts = if generated { GENERATE_NAME_ATTEMPTS } else { 1 };
@@ -101,7 +106,7 @@ impl Registry {
         let user = ctx.user();
         let write = named.write_context(Some(&user));
         if resource.has_status() && !resource.custom {
-            strip_status(&mut object);
+            strip_status(&mut object, &resource);
         }
         strategy.prepare_for_create(&mut object, &write);
         if resource.tracks_generation {
@@ -311,7 +316,8 @@ pub(super) fn match_namespace(object: &mut Value, target: &Target) -> Result<(),
 
 fn refuse_resource_version(object: &Value) -> Result<(), Status> {
     let version = meta::text(object, "resourceVersion");
-    if version.is_empty() || version == "0" {
+    // Text that is no number counts as none, as in upstream's versioner.
+    if version.parse::<u64>().unwrap_or(0) == 0 {
         return Ok(());
     }
     Err(Status::failure(
@@ -328,7 +334,6 @@ fn fill_system_metadata(object: &mut Value) {
         "selfLink",
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
-        "generation",
     ] {
         meta::set(object, member, None);
     }
@@ -336,12 +341,15 @@ fn fill_system_metadata(object: &mut Value) {
     meta::set_text(object, "uid", &uuid::Uuid::new_v4().to_string());
 }
 
-/// Removes `status`, keeping an empty object for normalisation to fill.
-fn strip_status(object: &mut Value) {
-    if let Some(map) = object.as_object_mut()
-        && map.contains_key("status")
-    {
-        map.insert("status".into(), json!({}));
+/// Empties `status`: what is left is what an empty status prints.
+fn strip_status(object: &mut Value, resource: &Resource) {
+    let Some(status) = object.get_mut("status") else {
+        return;
+    };
+    *status = json!({});
+    let schema = schema::builtin(&resource.group_version_kind());
+    if let Some(schema) = schema.and_then(|s| s.member("status")) {
+        schema::normalise(status, schema);
     }
 }
 

@@ -102,6 +102,34 @@ pub fn deletion_grace_period(object: &Value) -> Option<i64> {
         .and_then(Value::as_i64)
 }
 
+/// Drops owner references that stand twice. Answers the warning the client gets.
+pub fn drop_duplicate_owners(object: &mut Value) -> Option<String> {
+    let owners = metadata(object).get("ownerReferences")?.as_array()?;
+    if owners.len() < 2 {
+        return None;
+    }
+    let (mut kept, mut duplicates): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
+    for owner in owners {
+        if kept.contains(owner) {
+            let uid = owner["uid"].as_str().unwrap_or("").to_string();
+            if !duplicates.contains(&uid) {
+                duplicates.push(uid);
+            }
+        } else {
+            kept.push(owner.clone());
+        }
+    }
+    if duplicates.is_empty() {
+        return None;
+    }
+    set(object, "ownerReferences", Some(Value::Array(kept)));
+    let uids = duplicates.join(", ");
+    Some(format!(
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, \
+         and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"
+    ))
+}
+
 /// Now, as `metav1.Time` prints it.
 pub fn now() -> String {
     Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)

@@ -158,8 +158,9 @@ impl Registry {
         }
         let Transform {
             mut object,
-            warnings,
+            mut warnings,
         } = (update.transform)(Some(old))?;
+        warnings.extend(meta::drop_duplicate_owners(&mut object));
         let asked_version = self.check_version(target, &mut object, old)?;
         let admit = Admit {
             chain,

@@ -6,10 +6,10 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::api::status::Status;
-use crate::api::yaml;
+use crate::api::{protobuf, yaml};
 use crate::request::{ApiResponse, RequestContext};
 
 /// A wire encoding of objects.
@@ -242,30 +242,35 @@ pub fn wants_pretty(ctx: &RequestContext) -> bool {
     }
 }
 
-/// A tree in the negotiated encoding. Protobuf is not served by this function; it answers JSON.
-pub fn encode(value: &Value, negotiated: Negotiated) -> Bytes {
+/// An object in the negotiated encoding. What has no protobuf form is answered as JSON.
+pub fn encode<T: Serialize>(value: &T, negotiated: Negotiated) -> Bytes {
+    let tree = || serde_json::to_value(value).unwrap_or_default();
     match negotiated.encoding {
-        Encoding::Yaml => Bytes::from(yaml::to_yaml(value)),
-        _ if negotiated.pretty => Bytes::from(serde_json::to_vec_pretty(value).unwrap_or_default()),
-        _ => {
-            let mut bytes = serde_json::to_vec(value).unwrap_or_default();
-            bytes.push(b'\n');
-            Bytes::from(bytes)
+        Encoding::Yaml => return Bytes::from(yaml::to_yaml(&tree())),
+        Encoding::Protobuf => {
+            if let Some(bytes) = protobuf::encode(&tree()) {
+                return bytes;
+            }
         }
+        Encoding::Json => {}
     }
+    if negotiated.pretty {
+        return Bytes::from(serde_json::to_vec_pretty(value).unwrap_or_default());
+    }
+    let mut bytes = serde_json::to_vec(value).unwrap_or_default();
+    bytes.push(b'\n');
+    Bytes::from(bytes)
 }
 
 /// Renders a `Status` for the client and notes it for the audit event. An `Accept` that cannot be
 /// served falls back to JSON.
 pub fn status_response(ctx: &mut RequestContext, status: &Status) -> ApiResponse {
-    let negotiated =
-        negotiate(ctx, &[Encoding::Json, Encoding::Yaml], false).unwrap_or_else(|_| Negotiated {
-            pretty: wants_pretty(ctx),
-            ..Negotiated::default()
-        });
-    let body = status.to_json();
-    let bytes = encode(&body, negotiated);
-    ctx.audit.response_status = Some(body);
+    let negotiated = negotiate(ctx, BUILT_IN, false).unwrap_or_else(|_| Negotiated {
+        pretty: wants_pretty(ctx),
+        ..Negotiated::default()
+    });
+    let bytes = encode(status, negotiated);
+    ctx.audit.response_status = Some(status.to_json());
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = ApiResponse::new(code, negotiated.encoding.media_type(), bytes);
     let retry_after = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);

@@ -40,7 +40,10 @@ pub(crate) fn project() -> &'static Path {
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("the listener's address").port()
+    listener
+        .local_addr()
+        .expect("the listener's address")
+        .port()
 }
 
 impl Server {
@@ -96,9 +99,15 @@ impl Server {
     /// SIGTERM, and waits for the end. Answers whether it ended well.
     pub(crate) fn terminate(&mut self) -> bool {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill to run");
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill to run");
         assert!(sent.success(), "kill -TERM {pid}");
-        self.child.wait().expect("the server to be reaped").success()
+        self.child
+            .wait()
+            .expect("the server to be reaped")
+            .success()
     }
 
     /// Starts again on the same data and port.
@@ -141,7 +150,10 @@ fn spawn(args: &[String], port: u16) -> (Child, Arc<Mutex<String>>) {
             log.push('\n');
         }
     });
-    if is_ready.recv_timeout(std::time::Duration::from_secs(60)).is_err() {
+    if is_ready
+        .recv_timeout(std::time::Duration::from_secs(60))
+        .is_err()
+    {
         let _ = child.kill();
         let log = log.lock().expect("no thread panicked with the log");
         panic!("the server did not get ready:\n{log}");

@@ -156,9 +156,9 @@ pub fn delete_options(bytes: &Bytes, encoding: Encoding) -> Result<Value, Status
     };
     let found = schema::type_meta(bytes, format).map_err(Status::bad_request)?;
     if !matches!(found.kind.as_str(), "" | "DeleteOptions") {
+        let (kind, version) = (found.kind, found.api_version);
         return Err(Status::bad_request(format!(
-            "decoded object cannot be converted to DeleteOptions: {}",
-            found.kind
+            "no kind \"{kind}\" is registered for version \"{version}\" in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
         )));
     }
     let schema = schema::definition("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
