@@ -1,4 +1,3 @@
 //! What several integration tests share: real programs, started on free ports, killed on drop.
 
 pub(crate) mod etcd;
-pub(crate) mod server;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
-use super::etcd::Etcd;
+use crate::etcd::Etcd;
 
 /// Which store a server runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

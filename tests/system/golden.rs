@@ -2,13 +2,12 @@
 //! each store. `tests/golden/floors.tsv` says how many steps of each topic must be identical and
 //! have the same status; the numbers may only rise.
 
-mod common;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::Command;
 
-use common::server::{Server, Store, project};
+use crate::server::{Server, Store, project};
 
 /// Identical steps and steps with the same status.
 type Counts = (u32, u32);
@@ -108,7 +107,7 @@ fn parse(table: &str) -> BTreeMap<String, Counts> {
 }
 
 fn floors() -> BTreeMap<String, Counts> {
-    let text = include_str!("golden/floors.tsv");
+    let text = include_str!("../golden/floors.tsv");
     let rows = text
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty());

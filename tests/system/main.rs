@@ -1,0 +1,12 @@
+//! The whole program, as users run it: started on a free port, spoken to by kubectl, client
+//! libraries and the golden replay, killed and started again.
+
+#[path = "../common/etcd.rs"]
+mod etcd;
+
+mod crash;
+mod golden;
+mod kubectl;
+mod libraries;
+mod record;
+mod server;
