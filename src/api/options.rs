@@ -262,7 +262,7 @@ impl DeleteOptions {
                 ErrorType::NotSupported,
                 &policy_path,
                 crate::api::field::go_quote(policy),
-                "supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\"",
+                "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
             );
         }
         let dry_runs: Vec<&str> = self.raw["dryRun"]

@@ -340,6 +340,9 @@ impl Registry {
             &path,
             &mut errors,
         );
+        // Upstream checks metadata in the registry and again in every strategy; clients see both.
+        let again = errors.clone();
+        errors.extend(again);
         strategy.validate(object, Some(old), write, &mut errors);
         if !errors.is_empty() {
             ctx.stages

@@ -36,7 +36,11 @@ async fn nothing_acknowledged_is_lost() {
         }
         server.restart();
     }
-    assert!(acknowledged.len() > KILLS, "only {} writes were acknowledged", acknowledged.len());
+    assert!(
+        acknowledged.len() > KILLS,
+        "only {} writes were acknowledged",
+        acknowledged.len()
+    );
 
     let maps: Api<ConfigMap> = Api::namespaced(client(&server).await, "default");
     let stored = maps.list(&ListParams::default()).await.expect("a list");
@@ -45,8 +49,14 @@ async fn nothing_acknowledged_is_lost() {
     assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
 
     let recorded = recorded(&server);
-    let unrecorded: Vec<&String> = acknowledged.iter().filter(|n| !recorded.contains(*n)).collect();
-    assert!(unrecorded.is_empty(), "acknowledged and not in the record: {unrecorded:?}");
+    let unrecorded: Vec<&String> = acknowledged
+        .iter()
+        .filter(|n| !recorded.contains(*n))
+        .collect();
+    assert!(
+        unrecorded.is_empty(),
+        "acknowledged and not in the record: {unrecorded:?}"
+    );
 }
 
 /// Creates config maps until told to stop or the server is gone; answers the acknowledged names.
@@ -77,10 +87,15 @@ fn recorded(server: &Server) -> BTreeSet<String> {
     let folder = server.data().join("audit");
     let files = std::fs::read_dir(folder).expect("the audit folder");
     let mut ids = BTreeSet::new();
-    for file in files.flatten().filter(|f| f.path().extension().is_some_and(|e| e == "log")) {
+    for file in files
+        .flatten()
+        .filter(|f| f.path().extension().is_some_and(|e| e == "log"))
+    {
         let text = std::fs::read(file.path()).expect("an audit log");
         for line in String::from_utf8_lossy(&text).lines() {
-            let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+            let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
+                continue;
+            };
             if event["stage"] == "ResponseComplete"
                 && let Some(id) = event["auditID"].as_str()
             {

@@ -2,7 +2,6 @@
 //! each store. `tests/golden/floors.tsv` says how many steps of each topic must be identical and
 //! have the same status; the numbers may only rise.
 
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::Command;

@@ -50,7 +50,11 @@ fn run(command: &mut Command, input: &str) -> (bool, String, String) {
     drop(stdin);
     let output = child.wait_with_output().expect("kubectl to end");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.success(), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.success(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 #[test]
@@ -74,42 +78,100 @@ fn everyday(store: Store) {
     let applied = kubectl(&["apply", "-f", "-"], MANIFEST);
     assert!(applied.contains("deployment.apps/web created"), "{applied}");
     let applied = kubectl(&["apply", "-f", "-"], MANIFEST);
-    assert!(applied.contains("deployment.apps/web unchanged"), "{applied}");
+    assert!(
+        applied.contains("deployment.apps/web unchanged"),
+        "{applied}"
+    );
     let changed = MANIFEST.replace("blue", "green");
     let applied = kubectl(&["apply", "-f", "-"], &changed);
-    assert!(applied.contains("configmap/settings configured"), "{applied}");
+    assert!(
+        applied.contains("configmap/settings configured"),
+        "{applied}"
+    );
 
     let table = kubectl(&["-n", "tour", "get", "deployments", "-o", "wide"], "");
-    assert!(table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE"), "{table}");
+    assert!(
+        table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE"),
+        "{table}"
+    );
     assert!(table.contains("example.test/web:1"), "{table}");
     let described = kubectl(&["-n", "tour", "describe", "deployment", "web"], "");
     assert!(described.contains("2 desired"), "{described}");
 
-    kubectl(&["-n", "tour", "label", "configmap", "settings", "tier=one"], "");
-    kubectl(&["-n", "tour", "annotate", "configmap", "settings", "note=two"], "");
-    kubectl(&["-n", "tour", "scale", "deployment", "web", "--replicas=5"], "");
     kubectl(
-        &["-n", "tour", "patch", "deployment", "web", "-p", r#"{"spec":{"paused":true}}"#],
+        &["-n", "tour", "label", "configmap", "settings", "tier=one"],
         "",
     );
     kubectl(
-        &["-n", "tour", "set", "image", "deployment/web", "web=example.test/web:2"],
+        &[
+            "-n",
+            "tour",
+            "annotate",
+            "configmap",
+            "settings",
+            "note=two",
+        ],
         "",
     );
-    let text = kubectl(&["-n", "tour", "get", "deployment", "web", "-o", "json"], "");
+    kubectl(
+        &["-n", "tour", "scale", "deployment", "web", "--replicas=5"],
+        "",
+    );
+    kubectl(
+        &[
+            "-n",
+            "tour",
+            "patch",
+            "deployment",
+            "web",
+            "-p",
+            r#"{"spec":{"paused":true}}"#,
+        ],
+        "",
+    );
+    kubectl(
+        &[
+            "-n",
+            "tour",
+            "set",
+            "image",
+            "deployment/web",
+            "web=example.test/web:2",
+        ],
+        "",
+    );
+    let text = kubectl(
+        &["-n", "tour", "get", "deployment", "web", "-o", "json"],
+        "",
+    );
     let deployment: Value = serde_json::from_str(&text).expect("JSON from kubectl");
     assert_eq!(deployment["spec"]["replicas"], 5);
     assert_eq!(deployment["spec"]["paused"], true);
     let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(image, "example.test/web:2");
-    let selected = kubectl(&["-n", "tour", "get", "configmaps", "-l", "tier=one", "-o", "name"], "");
+    let selected = kubectl(
+        &[
+            "-n",
+            "tour",
+            "get",
+            "configmaps",
+            "-l",
+            "tier=one",
+            "-o",
+            "name",
+        ],
+        "",
+    );
     assert_eq!(selected.trim(), "configmap/settings");
 
     let explained = kubectl(&["explain", "deployment.spec.replicas"], "");
     assert!(explained.contains("replicas <integer>"), "{explained}");
     let resources = kubectl(&["api-resources"], "");
     assert!(resources.contains("deployments"), "{resources}");
-    assert_eq!(kubectl(&["auth", "can-i", "create", "pods"], "").trim(), "yes");
+    assert_eq!(
+        kubectl(&["auth", "can-i", "create", "pods"], "").trim(),
+        "yes"
+    );
     assert!(kubectl(&["auth", "whoami"], "").contains("system:masters"));
     let token = kubectl(&["-n", "tour", "create", "token", "default"], "");
     assert_eq!(token.trim().split('.').count(), 3, "a JWT");
@@ -126,7 +188,14 @@ fn everyday(store: Store) {
     assert!(who.contains("system:serviceaccount:tour:default"), "{who}");
 
     let waited = kubectl(
-        &["-n", "tour", "wait", "--for=jsonpath={.data.colour}=green", "configmap/settings", "--timeout=20s"],
+        &[
+            "-n",
+            "tour",
+            "wait",
+            "--for=jsonpath={.data.colour}=green",
+            "configmap/settings",
+            "--timeout=20s",
+        ],
         "",
     );
     assert!(waited.contains("condition met"), "{waited}");
@@ -143,6 +212,9 @@ fn a_restart_keeps_everything() {
     ok(server.kubectl().args(["create", "namespace", "kept"]), "");
     assert!(server.terminate(), "a clean end");
     server.restart();
-    let namespaces = ok(server.kubectl().args(["get", "namespaces", "-o", "name"]), "");
+    let namespaces = ok(
+        server.kubectl().args(["get", "namespaces", "-o", "name"]),
+        "",
+    );
     assert!(namespaces.contains("namespace/kept"), "{namespaces}");
 }

@@ -4,7 +4,10 @@ use std::process::Command;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{
+    Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent,
+    WatchParams,
+};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt as _};
 
@@ -37,29 +40,50 @@ async fn kube_rs(store: Store) {
         },
         ..ConfigMap::default()
     };
-    map.data.get_or_insert_default().insert("a".into(), "1".into());
-    let created = maps.create(&PostParams::default(), &map).await.expect("create");
+    map.data
+        .get_or_insert_default()
+        .insert("a".into(), "1".into());
+    let created = maps
+        .create(&PostParams::default(), &map)
+        .await
+        .expect("create");
     let version = created.resource_version().expect("a resourceVersion");
 
     let params = WatchParams::default();
     let mut events = maps.watch(&params, &version).await.expect("watch").boxed();
     let patch = serde_json::json!({"data": {"a": "2"}});
-    let patched = maps.patch("one", &PatchParams::default(), &Patch::Merge(&patch)).await;
+    let patched = maps
+        .patch("one", &PatchParams::default(), &Patch::Merge(&patch))
+        .await;
     let patched = patched.expect("patch");
-    assert_eq!(patched.data.and_then(|d| d.get("a").cloned()).as_deref(), Some("2"));
+    assert_eq!(
+        patched.data.and_then(|d| d.get("a").cloned()).as_deref(),
+        Some("2")
+    );
     match events.next().await {
         Some(Ok(WatchEvent::Modified(seen))) => assert_eq!(seen.name_any(), "one"),
         other => panic!("expected MODIFIED, got {other:?}"),
     }
 
     let mut stale = created.clone();
-    stale.data.get_or_insert_default().insert("a".into(), "3".into());
+    stale
+        .data
+        .get_or_insert_default()
+        .insert("a".into(), "3".into());
     let conflict = maps.replace("one", &PostParams::default(), &stale).await;
-    assert!(matches!(conflict, Err(kube::Error::Api(ref e)) if e.code == 409), "{conflict:?}");
+    assert!(
+        matches!(conflict, Err(kube::Error::Api(ref e)) if e.code == 409),
+        "{conflict:?}"
+    );
 
-    let listed = maps.list(&ListParams::default().fields("metadata.name=one")).await.expect("list");
+    let listed = maps
+        .list(&ListParams::default().fields("metadata.name=one"))
+        .await
+        .expect("list");
     assert_eq!(listed.items.len(), 1);
-    maps.delete("one", &DeleteParams::default()).await.expect("delete");
+    maps.delete("one", &DeleteParams::default())
+        .await
+        .expect("delete");
     match events.next().await {
         Some(Ok(WatchEvent::Deleted(seen))) => assert_eq!(seen.name_any(), "one"),
         other => panic!("expected DELETED, got {other:?}"),

@@ -21,7 +21,8 @@ fn a_refusal_is_found_and_explained() {
     let server = Server::start(Store::Embedded, &[]);
     let mut refused = server.kubectl();
     let refused = refused.args(["--as=nobody", "get", "secrets"]).output();
-    let refused = refused.expect("kubectl to run; install it with: apt-get install kubernetes-client");
+    let refused =
+        refused.expect("kubectl to run; install it with: apt-get install kubernetes-client");
     assert!(!refused.status.success());
 
     let query = ["search", "code:403 resource:secrets", "-o", "json"];
@@ -31,7 +32,13 @@ fn a_refusal_is_found_and_explained() {
     let id = event["auditID"].as_str().expect("an audit ID");
 
     let why = verbatim(&server, &["why", id]);
-    for expected in ["nobody", "secrets", "list", "kind: Role", "kind: RoleBinding"] {
+    for expected in [
+        "nobody",
+        "secrets",
+        "list",
+        "kind: Role",
+        "kind: RoleBinding",
+    ] {
         assert!(why.contains(expected), "{expected} is missing in:\n{why}");
     }
 }

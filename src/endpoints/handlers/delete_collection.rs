@@ -1,12 +1,12 @@
 //! DELETE of a collection: lists by the selectors, deletes each.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api::options::ListOptions;
 use crate::api::status::Status;
-use crate::endpoints::handlers::{delete, select};
+use crate::endpoints::handlers::{delete, list, select};
 use crate::endpoints::{Endpoints, render};
-use crate::registry::{Page, ReadVersion, Target};
+use crate::registry::Target;
 use crate::request::{ApiRequest, ApiResponse};
 
 /// Deletes every object the selectors match and answers them as a list.
@@ -21,16 +21,13 @@ pub async fn delete_collection(
     let options = delete::options(request, target).await?;
     let ctx = &mut request.ctx;
     ctx.audit.dry_run = options.dry_run;
+    let (version, page) = select::list_version(&list_options)?;
     let listing = endpoints
         .registry
-        .list(target, ReadVersion::Latest, &selection, Page::all())
+        .list(target, version, &selection, page)
         .await?;
-    let limit = usize::try_from(list_options.limit)
-        .ok()
-        .filter(|l| *l > 0)
-        .unwrap_or(usize::MAX);
     let mut items: Vec<Value> = Vec::new();
-    for cached in listing.items.iter().take(limit) {
+    for cached in &listing.items {
         let one = target.with_name(cached.namespace(), cached.name());
         match endpoints.registry.delete(ctx, &one, &options).await {
             Ok(_) => {}
@@ -39,6 +36,6 @@ pub async fn delete_collection(
         }
         items.push(endpoints.registry.cached_tree(cached, &target.resource)?);
     }
-    let metadata = json!({"resourceVersion": listing.revision.to_string()});
+    let metadata = list::list_metadata(target, &listing, selection.is_everything());
     render::list_items(ctx, target, negotiated, items, metadata)
 }

@@ -27,6 +27,11 @@ pub async fn list(
     let options = ListOptions::from_query(ctx.uri.query().unwrap_or(""), false)?;
     let selection = select::selection(target, &options)?;
     let (version, mut page) = select::list_version(&options)?;
+    // One name in one place: there is no second page.
+    let one_place = !target.resource.namespaced || !target.namespace.is_empty();
+    if one_place && selection.fields.required("metadata.name").is_some() {
+        page.limit = 0;
+    }
     // Continue tokens are relative to the namespace of the request.
     if let Some(start) = &mut page.start
         && !target.namespace.is_empty()
@@ -76,7 +81,7 @@ fn continue_status(error: &Error, target: &Target, page: &Page) -> Status {
 }
 
 /// `metadata` of a list: resourceVersion, and where there is more, the token and the count.
-fn list_metadata(target: &Target, listing: &Listing, everything: bool) -> Value {
+pub fn list_metadata(target: &Target, listing: &Listing, everything: bool) -> Value {
     let mut metadata = json!({"resourceVersion": listing.revision.to_string()});
     if listing.more
         && let Some(last) = listing.items.last()

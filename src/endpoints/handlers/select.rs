@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::api::options::{ListOptions, ResourceVersionMatch};
@@ -63,6 +65,15 @@ struct Token {
 
 const TOKEN_VERSION: &str = "meta.k8s.io/v1";
 
+/// Go's raw URL encoding, which does not mind stray bits at the end.
+const TOKEN_ENCODING: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
 /// The token that continues behind `last` at `revision`; -1 continues at the newest revision.
 pub fn continue_token(last: &str, revision: i64) -> String {
     let token = Token {
@@ -70,7 +81,7 @@ pub fn continue_token(last: &str, revision: i64) -> String {
         rv: revision,
         start: format!("{last}\0"),
     };
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+    TOKEN_ENCODING.encode(serde_json::to_vec(&token).unwrap_or_default())
 }
 
 /// A parsed continue token.
@@ -88,7 +99,7 @@ pub fn parse_continue(text: &str) -> Result<Continue, Status> {
             "invalid continue token: continue key is not valid: {why}"
         ))
     };
-    let bytes = URL_SAFE_NO_PAD
+    let bytes = TOKEN_ENCODING
         .decode(text)
         .map_err(|_| bad("illegal base64 data".to_string()))?;
     let token: Token = serde_json::from_slice(&bytes).map_err(|_| bad(not_json(&bytes)))?;
@@ -144,6 +155,12 @@ pub fn list_version(options: &ListOptions) -> Result<(ReadVersion, Page), Status
             ));
         }
         let token = parse_continue(&options.continue_token)?;
+        // As below: what the cache answers for version 0 is not cut.
+        let limit = if options.resource_version == "0" {
+            0
+        } else {
+            limit
+        };
         let version = token
             .revision
             .map_or(ReadVersion::Latest, ReadVersion::Exact);

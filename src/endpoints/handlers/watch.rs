@@ -34,8 +34,7 @@ pub async fn watch(
     let start = watch_start(&options)?;
     let timeout = watch_timeout(endpoints, &options, ctx.query_value("timeout").as_deref());
     let watch_options = WatchOptions {
-        initial_events_end: options.send_initial_events == Some(true)
-            && options.allow_watch_bookmarks,
+        initial_events_end: options.allow_watch_bookmarks && sends_state(&options),
         bookmarks: options.allow_watch_bookmarks,
         deadline: Some(tokio::time::Instant::now() + timeout),
     };
@@ -92,6 +91,12 @@ fn negotiate_stream(
         )));
     }
     Ok(negotiated)
+}
+
+/// Whether the watch begins with the state there is: asked for, or by default of the version.
+fn sends_state(options: &ListOptions) -> bool {
+    let from_now = matches!(options.resource_version.as_str(), "" | "0");
+    options.send_initial_events.unwrap_or(from_now)
 }
 
 /// Where the watch starts (contract/verbs.md §8).

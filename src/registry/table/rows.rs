@@ -193,7 +193,6 @@ pub(super) const SERVED: &[Row] = &[
         .short(&["rs"])
         .categories(&["all"])
         .subresources(SCALE_STATUS)
-        .fields(REPLICAS_FIELDS)
         .generation(),
     Row::namespaced("apps", "v1", "statefulsets", "StatefulSet")
         .short(&["sts"])

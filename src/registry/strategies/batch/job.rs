@@ -25,17 +25,6 @@ const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 pub struct JobStrategy;
 
 impl Strategy for JobStrategy {
-    fn deletion(&self) -> DeletionRules {
-        DeletionRules {
-            orphans_by_default: true,
-            orphan_warning: Some(
-                "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background \
-                 to remove them or set propagationPolicy=Orphan to suppress this warning",
-            ),
-            ..DeletionRules::default()
-        }
-    }
-
     fn default(&self, object: &mut Value) {
         let spec = ensure_object(object, "spec");
         defaults::default_template(ensure_object(spec, "template"));

@@ -11,9 +11,6 @@ use super::{annotations, pod_ephemeral, pod_resize, pod_status, pod_update};
 use crate::api::field::{FieldErrors, Path};
 use crate::registry::strategy::{Strategy, WriteContext};
 
-/// Grace of pods that name none.
-const DEFAULT_GRACE_SECONDS: i64 = 30;
-
 /// Rules of Pod.
 pub struct PodStrategy;
 
@@ -43,20 +40,6 @@ impl Strategy for PodStrategy {
             }]);
         }
         object_mut(object).insert("status".into(), status);
-    }
-
-    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {
-        let null = Value::Null;
-        let spec = at(object, "spec").unwrap_or(&null);
-        let phase = path_at(object, &["status", "phase"]).and_then(Value::as_str);
-        let finished = matches!(phase, Some("Succeeded" | "Failed"));
-        if str_at(spec, "nodeName").is_empty() || finished {
-            return Some(0);
-        }
-        let own = at(spec, "terminationGracePeriodSeconds").and_then(Value::as_i64);
-        let grace = requested.or(own).unwrap_or(DEFAULT_GRACE_SECONDS);
-        // A negative grace period means the shortest one that lets the kubelet act.
-        Some(if grace < 0 { 1 } else { grace })
     }
 
     fn prepare_for_update(&self, object: &mut Value, old: &Value, ctx: &WriteContext<'_>) {

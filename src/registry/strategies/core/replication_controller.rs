@@ -16,13 +16,6 @@ use crate::registry::strategy::{DeletionRules, Strategy, WriteContext};
 pub struct ReplicationControllerStrategy;
 
 impl Strategy for ReplicationControllerStrategy {
-    fn deletion(&self) -> DeletionRules {
-        DeletionRules {
-            orphans_by_default: true,
-            ..DeletionRules::default()
-        }
-    }
-
     fn default(&self, object: &mut Value) {
         let spec = ensure_object(object, "spec");
         default_nil(spec, "replicas", 1);
