@@ -63,6 +63,8 @@ impl Strategy for PodStrategy {
             (Some(old), "status") => pod_status::validate(object, old, errors),
             (Some(old), "ephemeralcontainers") => pod_ephemeral::validate(object, old, errors),
             (Some(old), "resize") => pod_resize::validate(object, old, errors),
+            // The server itself made these changes, from a Binding or an Eviction.
+            (Some(_), "binding" | "eviction") => {}
             (Some(old), _) => pod_update::validate(object, old, errors),
         }
     }
