@@ -10,6 +10,7 @@
 
 pub mod node;
 pub mod rbac;
+pub mod refusal;
 pub mod reviews;
 
 use std::sync::Arc;

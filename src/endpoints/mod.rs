@@ -23,10 +23,9 @@ use async_trait::async_trait;
 
 use crate::api::status::Status;
 use crate::authorization::Authorizer;
-use crate::filters::Endpoint;
 use crate::registry::Registry;
 use crate::request::negotiate::status_response;
-use crate::request::{ApiRequest, ApiResponse, RequestInfo};
+use crate::request::{ApiRequest, ApiResponse, Endpoint, RequestInfo};
 use router::{NoRoute, Route, Verb};
 
 /// Something else that answers requests: health, metrics, reviews, the audit group.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{HeaderValue, StatusCode};
 
-use crate::api::names::GroupResource;
 use crate::api::status::Status;
+use crate::authorization::refusal::{forbidden, sanitize};
 use crate::authorization::{Authorizer, Decision, Verdict};
 use crate::filters::{Filter, Next};
 use crate::request::negotiate::status_response;
@@ -91,35 +91,6 @@ impl Filter for Authorization {
     }
 }
 
-/// The 403 that tells `attributes` is not allowed.
-pub fn forbidden(attributes: &Attributes<'_>, reason: &str) -> Status {
-    let user = &attributes.user.username;
-    let verb = attributes.verb;
-    let what = if !attributes.is_resource {
-        format!("User \"{user}\" cannot {verb} path \"{}\"", attributes.path)
-    } else {
-        let resource = attributes.full_resource();
-        let group = attributes.group;
-        let place = match attributes.namespace {
-            "" => "at the cluster scope".to_string(),
-            namespace => format!("in the namespace \"{namespace}\""),
-        };
-        format!(
-            "User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}"
-        )
-    };
-    let mut why = sanitize(&what);
-    if !reason.is_empty() {
-        why.push_str(": ");
-        why.push_str(reason);
-    }
-    let resource = GroupResource::new(
-        attributes.group.to_string(),
-        attributes.resource.to_string(),
-    );
-    Status::forbidden(&resource, attributes.name, &why)
-}
-
 /// Answers with a 403 and records it as the answer.
 pub fn forbidden_response(ctx: &mut RequestContext, status: &Status) -> ApiResponse {
     let mut response = status_response(ctx, status);
@@ -128,15 +99,6 @@ pub fn forbidden_response(ctx: &mut RequestContext, status: &Status) -> ApiRespo
         HeaderValue::from_static("nosniff"),
     );
     response
-}
-
-fn sanitize(text: &str) -> String {
-    if !text.contains(['&', '<', '>']) {
-        return text.to_string();
-    }
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use percent_encoding::percent_decode_str;
 
 use crate::api::field::go_quote;
 use crate::api::status::Status;
+use crate::authorization::refusal::forbidden;
 use crate::authorization::{Authorizer, Verdict};
-use crate::filters::authorization::{forbidden, forbidden_response};
+use crate::filters::authorization::forbidden_response;
 use crate::filters::{Filter, Next};
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, Attributes, RequestInfo, UserInfo};

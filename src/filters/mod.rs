@@ -24,6 +24,8 @@ use async_trait::async_trait;
 
 use crate::request::{ApiRequest, ApiResponse};
 
+pub use crate::request::Endpoint;
+
 /// One filter. It may answer itself, or call `next` and look at the answer.
 #[async_trait]
 pub trait Filter: Send + Sync {
@@ -32,13 +34,6 @@ pub trait Filter: Send + Sync {
 
     /// Handles a request.
     async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse;
-}
-
-/// What stands behind the last filter.
-#[async_trait]
-pub trait Endpoint: Send + Sync {
-    /// Answers a request that passed all filters.
-    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse;
 }
 
 /// The rest of the chain.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
 use http::header::CONTENT_TYPE;
@@ -17,6 +18,13 @@ pub struct ApiRequest {
     pub body: axum::body::Body,
     /// hyper's upgrade handle, for exec, attach, port-forward and WebSocket watches.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+/// What stands behind the last filter.
+#[async_trait]
+pub trait Endpoint: Send + Sync {
+    /// Answers a request that passed all filters.
+    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse;
 }
 
 /// Bytes as they become ready; an error cuts the connection off.

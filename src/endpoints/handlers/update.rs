@@ -102,7 +102,7 @@ pub async fn may_create(
     if decision.verdict == Verdict::Allow {
         return Ok(());
     }
-    Err(crate::filters::authorization::forbidden(
+    Err(crate::authorization::refusal::forbidden(
         &attributes,
         &decision.reason,
     ))

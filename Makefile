@@ -1,0 +1,36 @@
+# Verbatim: two commands to know, `make run` and `make test`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+VENV := target/python
+
+.PHONY: run build test golden check build-tools test-tools
+
+# Builds the server and starts it on the embedded store, with nothing configured.
+run: build
+	./target/release/verbatim serve $(FLAGS)
+
+build: build-tools
+	cargo build --release --locked
+
+# Runs everything, against real programs: etcd, kubectl, the Python client, kube-rs.
+test: build-tools test-tools
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
+
+# Plays the recorded exchanges with a real kube-apiserver; prints a line per topic.
+golden: build-tools test-tools
+	cargo build --locked
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/golden
+
+# What the gate checks before the tests.
+check: build-tools
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+# protoc, for the etcd client.
+build-tools:
+	@scripts/install build
+
+# etcd, kubectl and the Python client.
+test-tools:
+	@scripts/install test
