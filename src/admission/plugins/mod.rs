@@ -4,6 +4,7 @@ mod certificates;
 mod defaults;
 mod limit_ranger;
 mod namespace_lifecycle;
+mod node_restriction;
 mod pod;
 mod pod_security;
 mod priority;
@@ -50,6 +51,7 @@ pub fn built_in(options: &PluginOptions) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(namespace_lifecycle::NamespaceLifecycle::new(objects())),
         Arc::new(limit_ranger::LimitRanger(objects())),
         Arc::new(service_account::ServiceAccount::new(objects())),
+        Arc::new(node_restriction::NodeRestriction(objects())),
         Arc::new(defaults::TaintNodesByCondition),
         Arc::new(pod_security::PodSecurity(objects())),
         Arc::new(priority::Priority::new(objects())),

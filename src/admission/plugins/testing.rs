@@ -18,6 +18,7 @@ pub(crate) struct Write {
     pub(crate) resource: &'static str,
     pub(crate) subresource: &'static str,
     pub(crate) old: Option<Value>,
+    pub(crate) user: UserInfo,
 }
 
 impl Write {
@@ -28,6 +29,7 @@ impl Write {
             resource,
             subresource: "",
             old: None,
+            user: UserInfo::anonymous(),
         }
     }
 
@@ -37,6 +39,16 @@ impl Write {
             old: Some(old),
             ..Write::create(group, resource)
         }
+    }
+
+    /// The write as a node's.
+    pub(crate) fn by_node(mut self, node: &str) -> Self {
+        self.user = UserInfo {
+            username: format!("system:node:{node}"),
+            groups: vec!["system:nodes".into()],
+            ..UserInfo::default()
+        };
+        self
     }
 
     /// Both passes; answers the object as the plugin leaves it.
@@ -76,7 +88,6 @@ impl Write {
             object.clone()
         };
         let (namespace, name) = (text(&shown, "namespace"), text(&shown, "name"));
-        let user = UserInfo::anonymous();
         let uri = Uri::from_static("/");
         let mut ctx = RequestContext::new(Method::POST, uri, HeaderMap::new(), None);
         let mut admission = Admission {
@@ -89,7 +100,7 @@ impl Write {
             old_object: self.old.as_ref(),
             options: &Value::Null,
             dry_run: false,
-            user: &user,
+            user: &self.user,
             ctx: &mut ctx,
         };
         if !plugin.handles(self.operation) {
