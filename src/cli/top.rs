@@ -226,7 +226,13 @@ fn key(event: &Value, by: &str) -> String {
 /// Prints the largest tallies first.
 fn show(name: &str, tallies: BTreeMap<String, Tally>, rows: usize) {
     let mut tallies: Vec<(String, Tally)> = tallies.into_iter().collect();
-    tallies.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.requests));
+    // Requests by how many there are, stages by the time that goes into them.
+    tallies.sort_by_cached_key(|(_, tally)| {
+        std::cmp::Reverse(match name {
+            "stage" => tally.micros.iter().sum(),
+            _ => tally.requests,
+        })
+    });
     tallies.truncate(rows);
     let mut headings = vec![name];
     headings.extend(HEADINGS);

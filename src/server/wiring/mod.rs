@@ -5,6 +5,7 @@ mod admission;
 mod api;
 mod checks;
 mod identity;
+mod policy;
 mod record;
 mod start;
 mod storage;
@@ -73,6 +74,7 @@ pub(super) async fn wire(
 
     let record = record::record(options, metrics)?;
     record::watch_sinks(&record.recorder, tasks);
+    policy::watch(options, &record.recorder, tasks);
     let registry = api::registry(options, &storage)?;
     let objects = api::objects(&registry);
     let identity = identity::identity(options, &objects, &record.recorder, metrics, tasks)?;

@@ -103,7 +103,11 @@ fn policy(options: &AuditOptions) -> Result<Policy, StartError> {
         Some(path) => policy_file::load(path),
         None => policy_file::parse(DEFAULT_POLICY),
     };
-    policy.map_err(|e| StartError::part("the audit policy", &e))
+    let policy = policy.map_err(|e| StartError::part("the audit policy", &e))?;
+    for warning in &policy.warnings {
+        tracing::warn!(%warning, "the audit policy");
+    }
+    Ok(policy)
 }
 
 fn log(
