@@ -50,6 +50,9 @@ impl RevisionCheck {
 
     /// Must be called before the cache over `prefix` lists what there is.
     pub(super) async fn track(&self, prefix: &str) {
+        // A store that knows local revisions counts from the first question on; asked now, its
+        // answers are never ahead of what the cache lists next.
+        let _ = self.storage.local_revision(prefix);
         if self.storage.progress_is_trustworthy() {
             return;
         }
