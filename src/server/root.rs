@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::health::{Health, HealthEndpoint};

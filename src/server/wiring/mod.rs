@@ -66,6 +66,7 @@ pub(super) async fn wire(
     drain: &Drain,
     tasks: &Tasks,
 ) -> Result<Wired, StartError> {
+    describe_build(metrics);
     let health = Health::new(options.api.livez_grace, metrics.clone());
     let storage = storage::open(options, tasks).await?;
     storage::measure(options, &storage, metrics, tasks);
@@ -133,6 +134,24 @@ pub(super) async fn wire(
         hooks,
         tasks: tasks.clone(),
     })
+}
+
+/// `kubernetes_build_info` and `version_info`: which API this is, for dashboards.
+fn describe_build(metrics: &Metrics) {
+    let version = crate::endpoints::version::KUBERNETES_VERSION;
+    let platform = match std::env::consts::ARCH {
+        "x86_64" => "linux/amd64",
+        "aarch64" => "linux/arm64",
+        _ => "linux",
+    };
+    metrics
+        .kubernetes_build_info
+        .with_label_values(&["", "rustc", "", "", version, "rust", "1", "36", platform])
+        .set(1);
+    metrics
+        .version_info
+        .with_label_values(&["1.36", "kube", "1.36", "1.35"])
+        .set(1);
 }
 
 fn flow_control(
