@@ -88,9 +88,6 @@ fn verbosity_flag(request: &ApiRequest) -> ApiResponse {
             "text/plain",
             "unsupported http method\n",
         );
-        response
-            .headers
-            .insert(ALLOW, HeaderValue::from_static("PUT"));
         response.headers.insert(
             "x-content-type-options",
             HeaderValue::from_static("nosniff"),
