@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::api::names::GroupVersion;
 use crate::api::resource::Resource;
+use crate::registry::strategies::{autoscaling, events};
 
 /// A conversion of one kind from one group version to another, in place.
 struct Conversion {
@@ -17,7 +18,32 @@ struct Conversion {
 }
 
 /// Kinds whose versions differ in more than their name.
-const CONVERSIONS: &[Conversion] = &[];
+const CONVERSIONS: &[Conversion] = &[
+    Conversion {
+        kind: "HorizontalPodAutoscaler",
+        from: "autoscaling/v1",
+        to: "autoscaling/v2",
+        convert: autoscaling::convert::to_v2,
+    },
+    Conversion {
+        kind: "HorizontalPodAutoscaler",
+        from: "autoscaling/v2",
+        to: "autoscaling/v1",
+        convert: autoscaling::convert::to_v1,
+    },
+    Conversion {
+        kind: "Event",
+        from: "events.k8s.io/v1",
+        to: "v1",
+        convert: events::convert::to_core,
+    },
+    Conversion {
+        kind: "Event",
+        from: "v1",
+        to: "events.k8s.io/v1",
+        convert: events::convert::to_events,
+    },
+];
 
 /// Converts `object` to `to`, which is a version of the same row family.
 pub fn convert(object: &mut Value, resource: &Resource, to: &GroupVersion) {

@@ -309,7 +309,8 @@ impl Registry {
         }
         if resource.has_status() {
             match target.subresource.as_str() {
-                "status" => keep_all_but_status(object, old),
+                // An approval is a status write that only one kind has.
+                "status" | "approval" => keep_all_but_status(object, old),
                 _ => keep_status(object, old),
             }
         }

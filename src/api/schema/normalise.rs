@@ -123,7 +123,10 @@ fn absent(field: &Field) -> Option<Value> {
     if field.pointer {
         return (!omitted).then_some(Value::Null);
     }
-    let is_struct = matches!(field.schema.node, Node::Object(_));
+    let is_struct = matches!(
+        field.schema.node,
+        Node::Object(_) | Node::Time | Node::MicroTime
+    );
     match is_struct {
         // omitempty does not apply to structs.
         true => (!field.omit_zero).then(|| zero(&field.schema)),
@@ -141,7 +144,7 @@ fn left_out(value: &Value, field: &Field) -> bool {
         _ if field.pointer => false,
         Value::Object(_) => field.omit_zero && is_zero(value, &field.schema),
         // A Time is a struct: never empty, but zero.
-        Value::Null => field.omit_empty || field.omit_zero,
+        Value::Null => field.omit_zero,
         _ if matches!(field.schema.node, Node::Quantity | Node::IntOrString) => false,
         Value::String(text) => field.omit_empty && text.is_empty(),
         Value::Bool(flag) => field.omit_empty && !flag,

@@ -8,33 +8,43 @@
 //!   few lines over a value and a stack path. Rejected: typed structs per kind, which would decode and
 //!   encode every object twice more.
 
+pub mod apiregistration;
 pub mod apps;
+pub mod autoscaling;
 pub mod batch;
+pub mod certificates;
 pub mod common;
+pub mod coordination;
 pub mod core;
+pub mod events;
+pub mod flowcontrol;
+pub mod node;
 pub mod pod_spec;
+pub mod rbac;
+pub mod scheduling;
+pub mod storage;
 
 use super::strategy::{Plain, Strategy};
-use common::names::NameRule;
-
-/// Kinds whose names need only fit into a URL (RBAC's, APIService).
-struct PathSegmentNames;
-
-impl Strategy for PathSegmentNames {
-    fn name_rule(&self) -> NameRule {
-        NameRule::PathSegment
-    }
-}
 
 /// The strategy of a kind; kinds without rules get [`Plain`].
-pub fn strategy_for(group: &str, _version: &str, kind: &str) -> &'static dyn Strategy {
+pub fn strategy_for(group: &str, version: &str, kind: &str) -> &'static dyn Strategy {
     let found = match group {
+        "" if kind == "Event" => {
+            Some(&events::event::EventStrategy { core: true } as &dyn Strategy)
+        }
         "" => core::strategy_for(kind),
         "apps" => apps::strategy_for(kind),
         "batch" => batch::strategy_for(kind),
-        "rbac.authorization.k8s.io" | "apiregistration.k8s.io" => {
-            Some(&PathSegmentNames as &dyn Strategy)
-        }
+        "apiregistration.k8s.io" => apiregistration::strategy_for(kind),
+        "autoscaling" => autoscaling::strategy_for(version, kind),
+        "certificates.k8s.io" => certificates::strategy_for(kind),
+        "coordination.k8s.io" => coordination::strategy_for(kind),
+        "events.k8s.io" => events::strategy_for(kind),
+        "flowcontrol.apiserver.k8s.io" => flowcontrol::strategy_for(kind),
+        "node.k8s.io" => node::strategy_for(kind),
+        "rbac.authorization.k8s.io" => rbac::strategy_for(kind),
+        "scheduling.k8s.io" => scheduling::strategy_for(kind),
+        "storage.k8s.io" => storage::strategy_for(kind),
         _ => None,
     };
     found.unwrap_or(&Plain)

@@ -7,6 +7,14 @@ use serde_json::{Map, Value};
 /// A JSON object.
 pub type Object = Map<String, Value>;
 
+/// What a missing member reads as.
+pub static NULL: Value = Value::Null;
+
+/// The member `key`, null when missing: for walking on without asking at every step.
+pub fn get<'a>(value: &'a Value, key: &str) -> &'a Value {
+    value.get(key).unwrap_or(&NULL)
+}
+
 /// The member `key`, `None` when missing or null.
 pub fn at<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     value.get(key).filter(|v| !v.is_null())
