@@ -88,6 +88,12 @@ impl Resource {
         GroupKind::new(self.group.clone(), self.kind.clone())
     }
 
+    /// Kind and the group it is stored in, which is what validation errors name: an Event of
+    /// events.k8s.io is a core Event there.
+    pub fn internal_group_kind(&self) -> GroupKind {
+        GroupKind::new(self.storage_version.group.clone(), self.kind.clone())
+    }
+
     /// Group and version.
     pub fn group_version(&self) -> GroupVersion {
         GroupVersion::new(self.group.clone(), self.version.clone())

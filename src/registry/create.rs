@@ -160,7 +160,7 @@ impl Registry {
         if !errors.is_empty() {
             ctx.stages
                 .end("validation", began, "invalid", errors.to_aggregate());
-            let kind = target.resource.group_kind();
+            let kind = target.resource.internal_group_kind();
             return Err(Status::invalid(&kind, meta::name(object), &errors));
         }
         ctx.stages.end("validation", began, "ok", "");

@@ -349,7 +349,7 @@ impl Registry {
             ctx.stages
                 .end("validation", began, "invalid", errors.to_aggregate());
             return Err(Status::invalid(
-                &target.resource.group_kind(),
+                &target.resource.internal_group_kind(),
                 &target.name,
                 &errors,
             ));

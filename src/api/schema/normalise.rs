@@ -109,6 +109,11 @@ fn normalise_object(members: &mut Map<String, Value>, object: &Object) {
             },
             Some(value) => {
                 normalise(value, &field.schema);
+                // Stored lists come back as nil when they are empty.
+                if value.as_array().is_some_and(Vec::is_empty) && !field.omit_empty {
+                    *value = Value::Null;
+                    continue;
+                }
                 if left_out(value, field) {
                     members.remove(name);
                 }

@@ -30,6 +30,10 @@ impl Strategy for HpaStrategy {
         behavior::default(spec);
     }
 
+    fn prepare_for_create(&self, object: &mut Value, _ctx: &WriteContext<'_>) {
+        object["status"] = json!({"desiredReplicas": 0, "currentMetrics": null});
+    }
+
     fn validate(
         &self,
         object: &Value,
@@ -60,6 +64,12 @@ impl Strategy for HpaV1Strategy {
     fn default(&self, object: &mut Value) {
         convert::to_v2(object);
         HpaStrategy.default(object);
+        convert::to_v1(object);
+    }
+
+    fn prepare_for_create(&self, object: &mut Value, ctx: &WriteContext<'_>) {
+        convert::to_v2(object);
+        HpaStrategy.prepare_for_create(object, ctx);
         convert::to_v1(object);
     }
 

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::super::common::access::{
-    arr_at, at, default_zero, ensure_object, get, int_at, items_mut, remove, semantic_equal,
-    str_at,
+    arr_at, at, default_zero, ensure_object, get, int_at, items_mut, remove, semantic_equal, str_at,
 };
 use super::super::common::golang::{self, Field, Ty};
 use super::super::common::names::{self, invalid_each};

@@ -139,11 +139,7 @@ fn validate_spec(name: &str, spec: &Value, errors: &mut FieldErrors) {
                 Some(limited) => validate_limited(limited, &path.field("limited"), errors),
             }
         }
-        _ => errors.not_supported(
-            &path.field("type"),
-            &kind.into(),
-            &["Exempt", "Limited"],
-        ),
+        _ => errors.not_supported(&path.field("type"), &kind.into(), &["Exempt", "Limited"]),
     }
     validate_mandatory(name, spec, &path, errors);
 }
