@@ -43,6 +43,9 @@ impl Endpoint for Root {
             "/metrics" => metrics_text(self.metrics.render()),
             "/metrics/slis" => metrics_text(self.metrics.render_slis()),
             "/debug/pprof" | "/debug/pprof/" if self.profiling => pprof_index(),
+            path if path.starts_with("/debug/pprof/") && self.profiling => {
+                ApiResponse::text(StatusCode::NOT_FOUND, "Unknown profile\n")
+            }
             "/debug/flags/v" => verbosity_flag(request),
             "/statusz" | "/flagz" => z_page(request),
             _ => self.api.handle(request).await,

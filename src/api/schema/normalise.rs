@@ -128,15 +128,19 @@ fn absent(field: &Field) -> Option<Value> {
     if field.pointer {
         return (!omitted).then_some(Value::Null);
     }
-    let is_struct = matches!(
-        field.schema.node,
-        Node::Object(_) | Node::Time | Node::MicroTime
-    );
-    match is_struct {
+    match is_struct(&field.schema.node) {
         // omitempty does not apply to structs.
         true => (!field.omit_zero).then(|| zero(&field.schema)),
         false => (!omitted).then(|| zero(&field.schema)),
     }
+}
+
+/// Types that are structs in Go, also where they print as text.
+fn is_struct(node: &Node) -> bool {
+    matches!(
+        node,
+        Node::Object(_) | Node::Time | Node::MicroTime | Node::Quantity | Node::IntOrString
+    )
 }
 
 /// Whether Go leaves this value out.
@@ -149,7 +153,7 @@ fn left_out(value: &Value, field: &Field) -> bool {
         _ if field.pointer => false,
         Value::Object(_) => field.omit_zero && is_zero(value, &field.schema),
         // A Time is a struct: never empty, but zero.
-        Value::Null => field.omit_zero,
+        Value::Null => field.omit_zero || (field.omit_empty && !is_struct(&field.schema.node)),
         _ if matches!(field.schema.node, Node::Quantity | Node::IntOrString) => false,
         Value::String(text) => field.omit_empty && text.is_empty(),
         Value::Bool(flag) => field.omit_empty && !flag,

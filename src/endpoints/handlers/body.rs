@@ -4,6 +4,7 @@
 //! 19-negotiation).
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use crate::api::names::GroupVersion;
@@ -17,6 +18,8 @@ use crate::request::{ApiRequest, AuditLevel, RequestContext};
 
 /// Largest request body, in bytes.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Read beyond that before the connection is left to itself.
+const DRAIN_BYTES_MAX: usize = 256 * 1024;
 
 /// What a body is decoded as.
 pub struct Expected<'a> {
@@ -46,39 +49,46 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// Reads the whole body, up to the limit.
+/// Reads the whole body, up to the limit. A larger body is read a little further, so that most
+/// clients are done sending when the refusal comes.
 pub async fn read(request: &mut ApiRequest) -> Result<Bytes, Status> {
-    let too_large = || Status::too_large(format!("limit is {BODY_BYTES_MAX}"));
-    let declared = request
-        .ctx
-        .header("content-length")
-        .and_then(|l| l.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > BODY_BYTES_MAX) {
-        return Err(too_large());
-    }
-    let body = std::mem::take(&mut request.body);
     let began = request.ctx.stages.begin("read-body");
-    let limited = http_body_util::Limited::new(body, BODY_BYTES_MAX);
-    match http_body_util::BodyExt::collect(limited).await {
-        Ok(collected) => {
-            request.ctx.stages.end("read-body", began, "ok", "");
-            Ok(collected.to_bytes())
-        }
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            request
-                .ctx
-                .stages
-                .end("read-body", began, "error", "too large");
-            Err(too_large())
-        }
-        Err(error) => {
-            request
-                .ctx
-                .stages
-                .end("read-body", began, "error", error.to_string());
-            Err(Status::bad_request("the request body could not be read"))
+    let mut body = std::mem::take(&mut request.body);
+    let mut parts: Vec<Bytes> = Vec::new();
+    let mut size = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                let stages = &mut request.ctx.stages;
+                stages.end("read-body", began, "error", error.to_string());
+                return Err(Status::bad_request("the request body could not be read"));
+            }
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        size += data.len();
+        if size <= BODY_BYTES_MAX {
+            parts.push(data);
+        } else if size > BODY_BYTES_MAX + DRAIN_BYTES_MAX {
+            break;
+        } else {
+            parts.clear();
         }
     }
+    if size > BODY_BYTES_MAX {
+        request
+            .ctx
+            .stages
+            .end("read-body", began, "error", "too large");
+        return Err(Status::too_large(format!("limit is {BODY_BYTES_MAX}")));
+    }
+    request.ctx.stages.end("read-body", began, "ok", "");
+    Ok(match parts.len() {
+        1 => parts.remove(0),
+        _ => Bytes::from(parts.concat()),
+    })
 }
 
 /// The media type of the body, from `Content-Type`; missing means JSON.
