@@ -105,7 +105,7 @@ impl Registry {
 
         let user = ctx.user();
         let write = named.write_context(Some(&user));
-        if resource.has_status() && !resource.custom {
+        if resource.has_status() && !resource.custom && !strategy.keeps_status_on_create() {
             strip_status(&mut object, &resource);
         }
         strategy.prepare_for_create(&mut object, &write);

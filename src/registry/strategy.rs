@@ -41,6 +41,11 @@ pub trait Strategy: Send + Sync {
     /// itself drops `status` where the row has a status subresource.
     fn prepare_for_create(&self, _object: &mut Value, _ctx: &WriteContext<'_>) {}
 
+    /// Whether a new object keeps the status it was sent with (a node's).
+    fn keeps_status_on_create(&self) -> bool {
+        false
+    }
+
     /// Carries over what clients may not change on update. The registry itself keeps `status` on
     /// main-resource writes and everything but `status` (and metadata) on status writes.
     fn prepare_for_update(&self, _object: &mut Value, _old: &Value, _ctx: &WriteContext<'_>) {}

@@ -16,10 +16,13 @@ pub mod certificates;
 pub mod common;
 pub mod coordination;
 pub mod core;
+pub mod discovery;
 pub mod events;
 pub mod flowcontrol;
+pub mod networking;
 pub mod node;
 pub mod pod_spec;
+pub mod policy;
 pub mod rbac;
 pub mod scheduling;
 pub mod storage;
@@ -45,6 +48,9 @@ pub fn strategy_for(group: &str, version: &str, kind: &str) -> &'static dyn Stra
         "rbac.authorization.k8s.io" => rbac::strategy_for(kind),
         "scheduling.k8s.io" => scheduling::strategy_for(kind),
         "storage.k8s.io" => storage::strategy_for(kind),
+        "discovery.k8s.io" => discovery::strategy_for(kind),
+        "networking.k8s.io" => networking::strategy_for(kind),
+        "policy" => policy::strategy_for(kind),
         _ => None,
     };
     found.unwrap_or(&Plain)

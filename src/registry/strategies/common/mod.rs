@@ -9,7 +9,9 @@
 
 pub mod access;
 pub mod checks;
+pub mod conditions;
 pub mod diff;
+pub mod endpoint;
 pub mod golang;
 pub mod gotypes;
 pub mod meta;
