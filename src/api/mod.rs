@@ -11,6 +11,7 @@ pub mod duration;
 pub(crate) mod fake_objects;
 pub mod field;
 pub mod json;
+pub mod managed_fields;
 pub mod names;
 pub mod objects;
 pub mod options;

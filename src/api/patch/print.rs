@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::api::schema::{Node, Schema};
 
 /// `fmt`'s `%v` of `map[string]interface{}` and what may be in it.
-pub(super) fn go_value(value: &Value) -> String {
+pub(in crate::api) fn go_value(value: &Value) -> String {
     let mut out = String::new();
     push_value(&mut out, value);
     out
