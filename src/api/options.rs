@@ -34,6 +34,8 @@ pub struct WriteOptions {
     pub field_validation: FieldValidation,
     /// `force` of apply patches.
     pub force: Option<bool>,
+    /// The caller sees to managedFields (apply, scale), or nobody owns what is written.
+    pub untracked: bool,
 }
 
 /// Which options kind is meant; decides names in errors.
@@ -145,6 +147,7 @@ impl WriteOptions {
             has_field_manager: !manager.is_empty(),
             field_validation,
             force,
+            untracked: false,
         })
     }
 

@@ -101,6 +101,7 @@ impl Registry {
             old: None,
             options,
         };
+        self.track(ctx, &named, None, &mut object, options, chain.is_none());
         admit.mutate(ctx, &mut object).await?;
 
         let user = ctx.user();

@@ -17,6 +17,7 @@ pub mod convert;
 mod create;
 mod delete;
 pub mod errors;
+pub mod managed_fields;
 pub mod meta;
 pub mod objects;
 pub mod printers;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admission::{AdmissionChain, Operation};
 use crate::api::field::{FieldErrors, Path};
+use crate::api::managed_fields;
 use crate::api::names::GroupKind;
 use crate::api::options::WriteOptions;
 use crate::api::status::Status;
@@ -162,6 +163,14 @@ impl Registry {
         } = (update.transform)(Some(old))?;
         warnings.extend(meta::drop_duplicate_owners(&mut object));
         let asked_version = self.check_version(target, &mut object, old)?;
+        self.track(
+            ctx,
+            target,
+            Some(old),
+            &mut object,
+            update.options,
+            chain.is_none(),
+        );
         let admit = Admit {
             chain,
             target,
@@ -179,6 +188,7 @@ impl Registry {
             ctx.warn(warning);
         }
 
+        managed_fields::keep_times(old, &mut object);
         let stored = self.stored(&object, resource);
         if stored == existing.stored {
             ctx.audit.no_op = true;

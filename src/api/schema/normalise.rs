@@ -146,6 +146,8 @@ fn is_struct(node: &Node) -> bool {
 /// Whether Go leaves this value out.
 fn left_out(value: &Value, field: &Field) -> bool {
     match value {
+        // An empty list of managed fields is a request to forget them; tracking removes it.
+        Value::Array(_) if field.name == "managedFields" => false,
         Value::Array(items) => field.omit_empty && items.is_empty(),
         Value::Object(members) if matches!(field.schema.node, Node::Map(_)) => {
             field.omit_empty && members.is_empty()

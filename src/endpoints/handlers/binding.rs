@@ -24,7 +24,7 @@ pub async fn bind(
     target: &Target,
 ) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
-    let (binding, options) = special::posted(endpoints, request, &BINDING).await?;
+    let (binding, mut options) = special::posted(endpoints, request, &BINDING).await?;
     let name = meta::name(&binding).to_string();
     if !target.name.is_empty() && name != target.name {
         return Err(Status::bad_request(
@@ -32,6 +32,7 @@ pub async fn bind(
         ));
     }
     check(&binding)?;
+    options.untracked = true;
     let table = endpoints.registry.table().load();
     let pods = table
         .get("", "v1", "pods")

@@ -110,6 +110,7 @@ async fn spend_budget(
     let name = meta::name(pod).to_string();
     let options = WriteOptions {
         dry_run,
+        untracked: true,
         ..WriteOptions::default()
     };
     let update = Update {

@@ -14,6 +14,7 @@ pub mod get;
 pub mod list;
 pub mod patch;
 pub mod review;
+pub mod scale;
 pub mod select;
 pub mod special;
 pub mod update;

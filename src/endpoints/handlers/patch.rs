@@ -10,7 +10,7 @@ use crate::api::schema::{self, DecodeError, Format, Schema};
 use crate::api::status::Status;
 use crate::endpoints::handlers::create::note_options;
 use crate::endpoints::handlers::update::{check_identity, may_create};
-use crate::endpoints::handlers::{apply, body, special};
+use crate::endpoints::handlers::{apply, body, scale};
 use crate::endpoints::{Endpoints, render};
 use crate::registry::{Target, Transform, Update};
 use crate::request::{ApiRequest, ApiResponse, AuditLevel, RequestContext};
@@ -51,7 +51,7 @@ pub async fn patch(
         return apply::apply(endpoints, ctx, target, &bytes, negotiated, &options).await;
     }
     if target.subresource == "scale" {
-        return special::patch_scale(endpoints, ctx, target, kind, &bytes, negotiated, &options)
+        return scale::patch_scale(endpoints, ctx, target, kind, &bytes, negotiated, &options)
             .await;
     }
     // A missing object comes before a bad patch.

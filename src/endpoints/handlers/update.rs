@@ -7,7 +7,7 @@ use crate::api::options::{WriteOptions, WriteVerb};
 use crate::api::status::Status;
 use crate::authorization::Verdict;
 use crate::endpoints::handlers::create::note_options;
-use crate::endpoints::handlers::{body, special};
+use crate::endpoints::handlers::{body, scale};
 use crate::endpoints::{Endpoints, render};
 use crate::registry::{Target, Transform, Update, meta};
 use crate::request::{ApiRequest, ApiResponse, Attributes, RequestContext};
@@ -26,7 +26,7 @@ pub async fn update(
     note_options(ctx, &options);
     let table = endpoints.registry.table().load();
     if target.subresource == "scale" {
-        return special::update_scale(endpoints, ctx, target, &bytes, negotiated, &options).await;
+        return scale::update_scale(endpoints, ctx, target, &bytes, negotiated, &options).await;
     }
     let mut object = body::object(ctx, &table, target, &bytes, options.field_validation)?;
     check_identity(&mut object, target)?;
