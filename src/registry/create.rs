@@ -158,6 +158,7 @@ impl Registry {
         let rule = strategy.name_rule();
         meta_rules::validate_object_meta(&object["metadata"], namespaced, rule, &path, &mut errors);
         strategy.validate(object, None, write, &mut errors);
+        self.check_capabilities(target, object, &mut errors);
         if !errors.is_empty() {
             ctx.stages
                 .end("validation", began, "invalid", errors.to_aggregate());

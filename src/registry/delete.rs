@@ -99,7 +99,9 @@ impl Registry {
         let mut object = existing.object.clone();
         let grace = strategy.grace_period(&object, options.grace_period_seconds);
         let was_deleting = meta::is_being_deleted(&object);
-        let finalizers = finalizers_after(&object, strategy.deletion(), options);
+        let mut rules = strategy.deletion();
+        rules.no_garbage_collection |= !self.options.garbage_collector;
+        let finalizers = finalizers_after(&object, rules, options);
         let held = !finalizers.is_empty() || strategy.is_held(&object);
 
         let remaining = match (grace, was_deleting) {

@@ -38,6 +38,7 @@ use dashmap::DashMap;
 use serde_json::Value;
 
 use crate::admission::AdmissionChain;
+use crate::api::field::FieldErrors;
 use crate::api::resource::Resource;
 use crate::storage::cacher::{CachedObject, Cacher, RevisionCheck};
 use crate::storage::{Revision, Storage};
@@ -48,11 +49,35 @@ pub use table::{ResourceTable, SharedTable};
 pub use target::Target;
 pub use update::{Transform, TransformFn, Update};
 
+/// What a registry is told.
+#[derive(Clone, Debug)]
+pub struct RegistryOptions {
+    /// Prefix of all keys (`/registry`).
+    pub root: String,
+    /// How long events are kept after their last write.
+    pub event_ttl: Duration,
+    /// Whether pods may ask for privileged containers.
+    pub allow_privileged: bool,
+    /// Whether a garbage collector runs in the cluster, so that deletion may leave it finalizers.
+    pub garbage_collector: bool,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        RegistryOptions {
+            root: "/registry".into(),
+            event_ttl: Duration::from_secs(3600),
+            allow_privileged: false,
+            garbage_collector: true,
+        }
+    }
+}
+
 /// The registry over one store.
 pub struct Registry {
     table: SharedTable,
     storage: Arc<dyn Storage>,
-    root: String,
+    options: RegistryOptions,
     check: Arc<RevisionCheck>,
     caches: DashMap<String, Arc<Cacher>>,
     admission: OnceLock<AdmissionChain>,
@@ -72,13 +97,20 @@ pub struct Written {
 }
 
 impl Registry {
-    /// A registry of `table` over `storage`, with keys under `root` (`/registry`).
-    pub fn new(table: ResourceTable, storage: Arc<dyn Storage>, root: &str) -> Arc<Self> {
+    /// A registry of `table` over `storage`.
+    pub fn new(
+        table: ResourceTable,
+        storage: Arc<dyn Storage>,
+        mut options: RegistryOptions,
+    ) -> Arc<Self> {
+        options
+            .root
+            .truncate(options.root.trim_end_matches('/').len());
         Arc::new(Registry {
             table: SharedTable::new(table),
             check: RevisionCheck::new(storage.clone()),
             storage,
-            root: root.trim_end_matches('/').to_string(),
+            options,
             caches: DashMap::new(),
             admission: OnceLock::new(),
         })
@@ -104,7 +136,7 @@ impl Registry {
 
     /// Key prefix of a row's objects, with a slash at its end.
     pub fn prefix(&self, resource: &Resource) -> String {
-        format!("{}/{}/", self.root, resource.storage_prefix)
+        format!("{}/{}/", self.options.root, resource.storage_prefix)
     }
 
     /// Key of an object.
@@ -150,7 +182,17 @@ impl Registry {
     }
 
     fn ttl(&self, resource: &Resource) -> Option<Duration> {
-        (resource.ttl_seconds > 0).then(|| Duration::from_secs(u64::from(resource.ttl_seconds)))
+        (resource.ttl_seconds > 0).then_some(self.options.event_ttl)
+    }
+
+    /// Refuses privileged containers where the server does not allow them.
+    fn check_capabilities(&self, target: &Target, object: &Value, errors: &mut FieldErrors) {
+        if self.options.allow_privileged {
+            return;
+        }
+        if let Some(path) = target.strategy().pod_spec_path() {
+            strategies::pod_spec::forbid_privileged(object, path, errors);
+        }
     }
 
     /// The stored form of a tree in the version of the request.

@@ -70,6 +70,11 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// Where the kind has a pod's spec, if it has one.
+    fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
+        None
+    }
+
     /// The grace period, in seconds, of a delete that asked for `requested`. `None`: the kind is not
     /// deleted gracefully.
     fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {

@@ -355,6 +355,9 @@ impl Registry {
         let again = errors.clone();
         errors.extend(again);
         strategy.validate(object, Some(old), write, &mut errors);
+        if target.subresource.is_empty() {
+            self.check_capabilities(target, object, &mut errors);
+        }
         if !errors.is_empty() {
             ctx.stages
                 .end("validation", began, "invalid", errors.to_aggregate());

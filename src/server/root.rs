@@ -20,6 +20,8 @@ use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
 pub(super) struct Root {
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
+    /// Brings metrics up to date that are kept elsewhere.
+    pub(super) before_scrape: Box<dyn Fn() + Send + Sync>,
     pub(super) profiling: bool,
     /// Whose table the index lists.
     pub(super) registry: Arc<Registry>,
@@ -40,7 +42,10 @@ impl Endpoint for Root {
         }
         match path {
             "/" | "/index.html" => index(&self.health, &self.registry.table().load()),
-            "/metrics" => metrics_text(self.metrics.render()),
+            "/metrics" => {
+                (self.before_scrape)();
+                metrics_text(self.metrics.render())
+            }
             "/metrics/slis" => metrics_text(self.metrics.render_slis()),
             "/debug/pprof" | "/debug/pprof/" if self.profiling => pprof_index(),
             path if path.starts_with("/debug/pprof/") && self.profiling => {

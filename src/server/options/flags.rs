@@ -79,7 +79,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Etcd, "enable-garbage-collector", Bool, "true", Works, "Whether a garbage collector runs in the cluster; decides about finalizers on deletion."),
     flag(Etcd, "encryption-provider-config", Str, "", API, "Configuration of encryption at rest."),
     flag(Etcd, "encryption-provider-config-automatic-reload", Bool, "false", API, "Reload that configuration when it changes."),
-    flag(Etcd, "lease-reuse-duration-seconds", Int, "60", Works, "How long one etcd lease serves new keys with a time to live."),
+    flag(Etcd, "lease-reuse-duration-seconds", Int, "60", API, "How long one etcd lease serves new keys with a time to live."),
 
     // Secure serving
     flag(Serving, "bind-address", Ip, "0.0.0.0", Works, "Address to listen on."),
@@ -111,9 +111,9 @@ pub const FLAGS: &[Flag] = &[
     flag(Audit, "audit-log-batch-max-wait", DurationFlag, "0s", Works, "Longest wait for a batch to fill."),
     flag(Audit, "audit-log-batch-throttle-enable", Bool, "false", Works, "Limit the rate of batches."),
     flag(Audit, "audit-log-batch-throttle-qps", Float, "0", Works, "Batches per second."),
-    flag(Audit, "audit-log-batch-throttle-burst", Int, "0", Works, "Batches at once after a pause."),
+    flag(Audit, "audit-log-batch-throttle-burst", Int, "0", RECORD, "Batches at once after a pause."),
     flag(Audit, "audit-log-truncate-enabled", Bool, "false", Works, "Cut large events and batches."),
-    flag(Audit, "audit-log-truncate-max-batch-size", Int, "10485760", Works, "Bytes of one batch."),
+    flag(Audit, "audit-log-truncate-max-batch-size", Int, "10485760", RECORD, "Bytes of one batch."),
     flag(Audit, "audit-log-truncate-max-event-size", Int, "102400", Works, "Bytes of one event."),
     flag(Audit, "audit-webhook-config-file", Str, "", RECORD, "Kubeconfig of an audit webhook."),
     flag(Audit, "audit-webhook-version", Str, "audit.k8s.io/v1", RECORD, "Only audit.k8s.io/v1."),
@@ -202,7 +202,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Logs, "log-json-info-buffer-size", Str, "0", Ignored("all lines go to standard error"), "Buffer of the split stream."),
 
     // Misc
-    flag(Misc, "enable-priority-and-fairness", Bool, "true", Works, "Priority and fairness; otherwise two plain limits."),
+    flag(Misc, "enable-priority-and-fairness", Bool, "true", API, "Priority and fairness; otherwise two plain limits."),
     flag(Misc, "allow-privileged", Bool, "false", Works, "Allow privileged containers."),
     flag(Misc, "event-ttl", DurationFlag, "1h0m0s", Works, "How long events are kept."),
     flag(Misc, "enable-logs-handler", Bool, "false", Ignored("/logs is not served"), "Serve /logs."),

@@ -11,12 +11,13 @@ use crate::endpoints::openapi::OpenApi;
 use crate::endpoints::{Endpoints, Mount};
 use crate::filters::metrics::KnownResource;
 use crate::filters::shutdown::Drain;
-use crate::registry::Registry;
 use crate::registry::objects::RegistryObjects;
 use crate::registry::table::{ResourceTable, RuntimeConfig};
+use crate::registry::{Registry, RegistryOptions};
 use crate::server::life::{StartError, reachable};
 use crate::server::options::ServerOptions;
 use crate::storage::Storage;
+use crate::telemetry::Metrics;
 
 /// Makes the registry over the store.
 pub(super) fn registry(
@@ -31,7 +32,12 @@ pub(super) fn registry(
     Ok(Registry::new(
         table,
         storage.clone(),
-        &options.storage.prefix,
+        RegistryOptions {
+            root: options.storage.prefix.clone(),
+            event_ttl: options.api.event_ttl,
+            allow_privileged: options.api.allow_privileged,
+            garbage_collector: options.api.garbage_collector,
+        },
     ))
 }
 
@@ -80,4 +86,59 @@ pub(super) fn server_address(options: &ServerOptions) -> String {
         Some(ip) => std::net::SocketAddr::new(ip, port).to_string(),
         None => reachable(options.listen.address).to_string(),
     }
+}
+
+/// Brings the metrics of the watch caches up to date; called before every scrape.
+pub(super) fn cache_metrics(
+    registry: &Arc<Registry>,
+    metrics: &Arc<Metrics>,
+) -> Box<dyn Fn() + Send + Sync> {
+    let (registry, metrics) = (registry.clone(), metrics.clone());
+    Box::new(move || {
+        let table = registry.table().load();
+        for (prefix, cache) in registry.caches() {
+            let Some(row) = table.by_storage_prefix(&prefix).next() else {
+                continue;
+            };
+            let labels = [&*row.group, &*row.plural];
+            let stats = cache.stats();
+            let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            let objects = gauge(stats.objects.get());
+            metrics
+                .apiserver_resource_objects
+                .with_label_values(&labels)
+                .set(objects);
+            let name = row.group_resource().to_string();
+            metrics
+                .apiserver_storage_objects
+                .with_label_values(&[&name])
+                .set(objects);
+            let capacity = gauge(stats.window_capacity.get());
+            metrics
+                .watch_cache_capacity
+                .with_label_values(&labels)
+                .set(capacity);
+            for (counter, now) in [
+                (
+                    &metrics.apiserver_watch_cache_events_received_total,
+                    stats.events_received.get(),
+                ),
+                (
+                    &metrics.apiserver_watch_cache_events_dispatched_total,
+                    stats.events_dispatched.get(),
+                ),
+                (
+                    &metrics.apiserver_terminated_watchers_total,
+                    stats.terminated_watchers.get(),
+                ),
+                (
+                    &metrics.apiserver_watch_cache_initializations_total,
+                    stats.initializations.get(),
+                ),
+            ] {
+                let counter = counter.with_label_values(&labels);
+                counter.inc_by(now.saturating_sub(counter.get()));
+            }
+        }
+    })
 }

@@ -116,6 +116,7 @@ pub(super) async fn wire(
     let root = Arc::new(Root {
         health: health.clone(),
         metrics: metrics.clone(),
+        before_scrape: api::cache_metrics(&registry, metrics),
         profiling: options.api.profiling,
         registry: registry.clone(),
         api: Arc::new(endpoints),

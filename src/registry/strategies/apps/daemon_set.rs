@@ -23,6 +23,10 @@ const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 pub struct DaemonSetStrategy;
 
 impl Strategy for DaemonSetStrategy {
+    fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
+        Some(&["spec", "template", "spec"])
+    }
+
     fn default(&self, object: &mut Value) {
         let spec = ensure_object(object, "spec");
         defaults::default_template(ensure_object(spec, "template"));

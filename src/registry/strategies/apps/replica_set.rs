@@ -13,6 +13,10 @@ use crate::registry::strategy::{Strategy, WriteContext};
 pub struct ReplicaSetStrategy;
 
 impl Strategy for ReplicaSetStrategy {
+    fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
+        Some(&["spec", "template", "spec"])
+    }
+
     fn default(&self, object: &mut Value) {
         let spec = ensure_object(object, "spec");
         defaults::default_template(ensure_object(spec, "template"));

@@ -37,6 +37,10 @@ const MUTABLE: [&str; 7] = [
 pub struct StatefulSetStrategy;
 
 impl Strategy for StatefulSetStrategy {
+    fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
+        Some(&["spec", "template", "spec"])
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::Label
     }

@@ -19,6 +19,10 @@ const NAME_MAX: usize = 52;
 pub struct CronJobStrategy;
 
 impl Strategy for CronJobStrategy {
+    fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
+        Some(&["spec", "jobTemplate", "spec", "template", "spec"])
+    }
+
     fn default(&self, object: &mut Value) {
         let spec = ensure_object(object, "spec");
         default_zero(spec, "concurrencyPolicy", "Allow");

@@ -25,6 +25,10 @@ const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 pub struct JobStrategy;
 
 impl Strategy for JobStrategy {
+    fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
+        Some(&["spec", "template", "spec"])
+    }
+
     fn default(&self, object: &mut Value) {
         let spec = ensure_object(object, "spec");
         defaults::default_template(ensure_object(spec, "template"));

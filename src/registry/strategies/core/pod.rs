@@ -15,6 +15,10 @@ use crate::registry::strategy::{Strategy, WriteContext};
 pub struct PodStrategy;
 
 impl Strategy for PodStrategy {
+    fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
+        Some(&["spec"])
+    }
+
     fn default(&self, object: &mut Value) {
         defaults::drop_annotations(object);
         let spec = ensure_object(object, "spec");

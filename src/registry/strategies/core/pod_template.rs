@@ -11,6 +11,10 @@ use crate::registry::strategy::{Strategy, WriteContext};
 pub struct PodTemplateStrategy;
 
 impl Strategy for PodTemplateStrategy {
+    fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
+        Some(&["template", "spec"])
+    }
+
     fn default(&self, object: &mut Value) {
         defaults::default_template(ensure_object(object, "template"));
     }

@@ -16,6 +16,10 @@ use crate::registry::strategy::{DeletionRules, Strategy, WriteContext};
 pub struct ReplicationControllerStrategy;
 
 impl Strategy for ReplicationControllerStrategy {
+    fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
+        Some(&["spec", "template", "spec"])
+    }
+
     fn default(&self, object: &mut Value) {
         let spec = ensure_object(object, "spec");
         default_nil(spec, "replicas", 1);

@@ -252,3 +252,21 @@ fn validate_names(spec: &Value, path: &Path<'_>, fields: &[&str], errors: &mut F
         }
     }
 }
+
+/// Refuses privileged containers of the pod spec at `steps` (`--allow-privileged=false`).
+pub fn forbid_privileged(object: &Value, steps: &[&str], errors: &mut FieldErrors) {
+    let spec = steps.iter().try_fold(object, |value, step| value.get(step));
+    let dotted = steps.join(".");
+    let root = Path::ROOT.field(&dotted);
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        let containers = spec.and_then(|s| s.get(list)).and_then(Value::as_array);
+        for (i, container) in containers.into_iter().flatten().enumerate() {
+            if container["securityContext"]["privileged"] == true {
+                let list = root.field(list);
+                let context = list.index(i);
+                let context = context.field("securityContext");
+                errors.forbidden(&context.field("privileged"), "disallowed by cluster policy");
+            }
+        }
+    }
+}
