@@ -106,8 +106,8 @@ pub fn zero(row: &Resource) -> Value {
 }
 
 impl Registry {
-    /// Records who owns what in `object` after a create (`old` is `None`) or update of `target`.
-    /// `by_server`: past admission.
+    /// Records who owns what in `object` after a create (`old` is `None`) or update of `target`,
+    /// then gives it the form that storage keeps. `by_server`: past admission.
     pub(super) fn track(
         &self,
         ctx: &RequestContext,
@@ -117,9 +117,26 @@ impl Registry {
         options: &WriteOptions,
         by_server: bool,
     ) {
-        if options.untracked {
-            return;
+        if !options.untracked {
+            self.track_fields(ctx, target, old, object, options, by_server);
         }
+        let row = &target.resource;
+        if !row.custom
+            && let Some(schema) = schema::builtin(&row.group_version_kind())
+        {
+            schema::normalise::forget_empty_lists(object, schema);
+        }
+    }
+
+    fn track_fields(
+        &self,
+        ctx: &RequestContext,
+        target: &Target,
+        old: Option<&Value>,
+        object: &mut Value,
+        options: &WriteOptions,
+        by_server: bool,
+    ) {
         let manager = if by_server && !options.has_field_manager {
             SERVER_MANAGER.to_string()
         } else {

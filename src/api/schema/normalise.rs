@@ -109,16 +109,45 @@ fn normalise_object(members: &mut Map<String, Value>, object: &Object) {
             },
             Some(value) => {
                 normalise(value, &field.schema);
-                // Stored lists come back as nil when they are empty.
-                if value.as_array().is_some_and(Vec::is_empty) && !field.omit_empty {
-                    *value = Value::Null;
-                    continue;
-                }
                 if left_out(value, field) {
                     members.remove(name);
                 }
             }
         }
+    }
+}
+
+/// Makes empty lists null where they print: storage does not tell the two apart. Ownership does, so
+/// this comes after tracking it.
+pub fn forget_empty_lists(value: &mut Value, schema: &Schema) {
+    match (&schema.node, value) {
+        (Node::Object(object), Value::Object(members)) => {
+            for (name, member) in members.iter_mut() {
+                let Some(field) = object.field(name) else {
+                    continue;
+                };
+                match member {
+                    Value::Array(items) if items.is_empty() && !field.omit_empty => {
+                        *member = Value::Null;
+                    }
+                    Value::Array(_) | Value::Object(_) => {
+                        forget_empty_lists(member, &field.schema);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        (Node::Map(map), Value::Object(members)) => {
+            for member in members.values_mut().filter(|member| member.is_object()) {
+                forget_empty_lists(member, &map.values);
+            }
+        }
+        (Node::List(list), Value::Array(items)) => {
+            for item in items.iter_mut().filter(|item| item.is_object()) {
+                forget_empty_lists(item, &list.items);
+            }
+        }
+        _ => {}
     }
 }
 

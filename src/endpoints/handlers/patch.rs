@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::api::names::{GroupVersion, GroupVersionKind};
 use crate::api::options::{FieldValidation, WriteOptions, WriteVerb};
 use crate::api::patch::{Patch, PatchType, fits};
 use crate::api::schema::{self, DecodeError, Format, Schema};
@@ -120,13 +121,17 @@ pub fn decode_patched(
 ) -> Result<(Value, Vec<String>), Status> {
     type_meta(patch, &mut raw, schema, expected)?;
     let mut problems = patch.problems().to_vec();
-    let object = match schema {
+    if validation == FieldValidation::Ignore {
+        problems.clear();
+    }
+    let fitting = schema.filter(|schema| problems.is_empty() && fits(&raw, schema));
+    let object = match fitting {
         // The usual case: nothing to decode or to complain about.
-        Some(schema) if fits(&raw, schema) => {
+        Some(schema) => {
             schema::normalise(&mut raw, schema);
-            raw
+            return Ok((raw, problems));
         }
-        _ => {
+        None => {
             let bytes = Bytes::from(serde_json::to_vec(&raw).unwrap_or_default());
             let decoded =
                 schema::decode(&bytes, Format::Json, schema).map_err(|error| match error {
@@ -146,7 +151,7 @@ pub fn decode_patched(
         FieldValidation::Ignore => Ok((object, Vec::new())),
         FieldValidation::Strict if !problems.is_empty() => {
             let text = format!("strict decoding error: {}", problems.join(", "));
-            Err(patch.invalid_strict(&object, schema, &text))
+            Err(patch.invalid_strict(&raw, schema, &text))
         }
         FieldValidation::Warn | FieldValidation::Strict => Ok((object, problems)),
     }
@@ -165,10 +170,25 @@ fn type_meta(
     };
     let found = (text("kind", kind), text("apiVersion", &api_version));
     if found.0 != kind || found.1 != api_version {
-        let error = format!(
-            "no kind \"{}\" is registered for version \"{}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-            found.0, found.1
-        );
+        let gv = GroupVersion::parse(&found.1).unwrap_or_else(|| GroupVersion::new("", ""));
+        let gvk = GroupVersionKind::new(gv.group, gv.version, found.0.clone());
+        let error = match (schema::builtin(&gvk), GroupVersion::parse(&api_version)) {
+            // The internal package of a group is called by the start of its name.
+            (Some(other), Some(wanted)) => {
+                let package = match wanted.group.split('.').next() {
+                    None | Some("") => "core",
+                    Some(package) => package,
+                };
+                let other = &other.go_type;
+                let text =
+                    format!("converting ({other}) to ({package}.{kind}): unknown conversion");
+                return Err(patch.invalid(raw, schema, &text));
+            }
+            _ => format!(
+                "no kind \"{}\" is registered for version \"{}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                found.0, found.1
+            ),
+        };
         return Err(patch.invalid(raw, schema, &error));
     }
     raw["kind"] = Value::String(found.0);

@@ -18,8 +18,6 @@ pub(super) async fn namespaces(objects: &dyn Objects) -> Result<(), Status> {
     for name in ["kube-system", "kube-public", "kube-node-lease", "default"] {
         let mut namespace = object("v1", "Namespace", "", name);
         namespace["metadata"]["labels"] = json!({"kubernetes.io/metadata.name": name});
-        namespace["spec"] = json!({"finalizers": ["kubernetes"]});
-        namespace["status"] = json!({"phase": "Active"});
         ensure(objects, &resource, namespace).await?;
     }
     Ok(())
