@@ -8,6 +8,8 @@
 //!   few lines over a value and a stack path. Rejected: typed structs per kind, which would decode and
 //!   encode every object twice more.
 
+pub mod admissionregistration;
+pub mod apiextensions;
 pub mod apiregistration;
 pub mod apps;
 pub mod autoscaling;
@@ -38,6 +40,8 @@ pub fn strategy_for(group: &str, version: &str, kind: &str) -> &'static dyn Stra
         "" => core::strategy_for(kind),
         "apps" => apps::strategy_for(kind),
         "batch" => batch::strategy_for(kind),
+        "admissionregistration.k8s.io" => admissionregistration::strategy_for(kind),
+        "apiextensions.k8s.io" => apiextensions::strategy_for(kind),
         "apiregistration.k8s.io" => apiregistration::strategy_for(kind),
         "autoscaling" => autoscaling::strategy_for(version, kind),
         "certificates.k8s.io" => certificates::strategy_for(kind),
