@@ -54,17 +54,19 @@ pub(super) fn options(server: &ServerOptions, registry: &Registry) -> BootstrapO
         hostname: host_name().unwrap_or_default(),
         instance: uuid::Uuid::new_v4().to_string(),
         rbac: server.authorization_modes.iter().any(|m| m == "RBAC"),
-        publish_endpoints: server.services.reconcile_endpoints,
+        // Endpoints may not be in the loopback range; a host without a network has none to show.
+        publish_endpoints: server.services.reconcile_endpoints
+            && !advertise_address(server).is_loopback(),
         group_versions,
     }
 }
 
-/// `--advertise-address`, else the bind address, else the address this host uses towards others.
+/// `--advertise-address`, else the bind address (unless only this host reaches it), else the address this host uses towards others.
 fn advertise_address(server: &ServerOptions) -> IpAddr {
     let bind = server.listen.address.ip();
     let given = server.listen.advertise;
     given
-        .or((!bind.is_unspecified()).then_some(bind))
+        .or((!bind.is_unspecified() && !bind.is_loopback()).then_some(bind))
         .or_else(outward_address)
         .unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }
