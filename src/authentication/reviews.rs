@@ -36,7 +36,10 @@ pub async fn token_review(
     } else {
         &asked
     };
-    review["status"] = match tokens.authenticate_token(&token, wanted).await {
+    // Spelled as requests are authenticated, so that both share what the cache remembers.
+    let for_this_api = wanted == api_audiences;
+    let audiences: &[String] = if for_this_api { &[] } else { wanted };
+    review["status"] = match tokens.authenticate_token(&token, audiences).await {
         Ok(Some(found)) => {
             let mut status = json!({"authenticated": true, "user": &*found.user});
             let good_for: Vec<&String> = found

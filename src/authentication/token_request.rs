@@ -76,6 +76,7 @@ impl TokenIssuer {
         request["metadata"] = json!({
             "name": name,
             "namespace": namespace,
+            "uid": pointer(&account, "/metadata/uid"),
             "creationTimestamp": rfc3339(now),
         });
         request["status"] = json!({"token": token, "expirationTimestamp": rfc3339(expires)});

@@ -29,6 +29,18 @@ pub fn negotiate(ctx: &RequestContext, target: &Target) -> Result<Negotiated, St
     negotiate::negotiate(ctx, encodings(target), true)
 }
 
+/// Negotiates the form of a review, which no table shows.
+pub fn negotiate_review(ctx: &RequestContext, target: &Target) -> Result<Negotiated, Status> {
+    let negotiated = negotiate(ctx, target)?;
+    let is_table = |t: &negotiate::Transform| matches!(t.kind, TransformKind::Table);
+    match &negotiated.transform {
+        Some(transform) if is_table(transform) => {
+            negotiate::negotiate(ctx, encodings(target), false)
+        }
+        _ => Ok(negotiated),
+    }
+}
+
 /// Answers one object, as a tree.
 pub fn object(
     ctx: &mut RequestContext,

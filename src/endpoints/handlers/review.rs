@@ -42,7 +42,7 @@ pub async fn create(
     request: &mut ApiRequest,
     target: &Target,
 ) -> Result<ApiResponse, Status> {
-    let negotiated = render::negotiate(&request.ctx, target)?;
+    let negotiated = render::negotiate_review(&request.ctx, target)?;
     body::content_encoding(&request.ctx, target.resource.custom)?;
     let bytes = body::read(request).await?;
     let ctx = &mut request.ctx;
