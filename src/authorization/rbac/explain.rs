@@ -223,7 +223,11 @@ fn sentence(
         Miss::OtherNamespace => format!("{by}, which would allow it, but only there"),
         Miss::OtherSubject => {
             let subjects: Vec<String> = binding.subjects.iter().map(|s| s.to_string()).collect();
-            format!("{by}, which would allow it, but to {}", subjects.join(", "))
+            let to = match subjects.is_empty() {
+                true => "nobody".to_string(),
+                false => subjects.join(", "),
+            };
+            format!("{by}, which would allow it, but to {to}")
         }
     }
 }
