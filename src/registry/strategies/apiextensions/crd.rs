@@ -71,7 +71,9 @@ impl Strategy for CrdStrategy {
         }
         let spec = get(object, "spec");
         let path = Path::ROOT.field("spec");
-        validate_name(object, spec, errors);
+        if old.is_none() {
+            validate_name(object, spec, errors);
+        }
         let old_spec = old.map(|old| get(old, "spec"));
         validate_spec(spec, old_spec, &path, errors);
         if let Some(old) = old {

@@ -443,3 +443,51 @@ fn collect_formats(node: &Value, found: &mut BTreeSet<String>) {
         collect_formats(child, found);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn texts(root: &Value) -> Vec<String> {
+        let mut errors = FieldErrors::default();
+        validate(root, false, &Path::ROOT.field("s"), &mut errors);
+        errors.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn reports_nodes_and_structure() {
+        let of = |a: Value| json!({"type": "object", "properties": {"a": a}});
+        let cases = [
+            (of(json!({"type": "string"})), None),
+            (
+                of(json!({})),
+                Some(
+                    "s.properties[a].type: Required value: must not be empty for specified object fields",
+                ),
+            ),
+            (
+                of(json!({"$ref": "#/x"})),
+                Some("s.properties[a].$ref: Forbidden: $ref is not supported"),
+            ),
+            (
+                of(json!({"type": "array"})),
+                Some("s.properties[a].items: Required value: must be specified"),
+            ),
+            (
+                of(json!({"type": "string", "pattern": "("})),
+                Some(
+                    "s.properties[a].pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ): `(`",
+                ),
+            ),
+            (
+                of(json!({"type": "string", "not": {"type": "string"}})),
+                Some("s.properties[a].not.type: Forbidden: must be empty to be structural"),
+            ),
+        ];
+        for (root, want) in cases {
+            let want: Vec<&str> = want.into_iter().collect();
+            assert_eq!(texts(&root), want, "{root}");
+        }
+    }
+}

@@ -213,12 +213,6 @@ pub fn validate_stored(object: &Value, errors: &mut FieldErrors) {
         errors.invalid(&path, &Value::Null, "must have at least one stored version");
         return;
     }
-    // Upstream looks at the last version marked.
-    let storage = arr_at(spec, "versions")
-        .iter()
-        .rev()
-        .find(|v| is_true(v, "storage"))
-        .map(|v| str_at(v, "name"));
     for (i, version) in stored.iter().enumerate() {
         let name = version.as_str().unwrap_or_default();
         let known = arr_at(spec, "versions")
@@ -232,13 +226,22 @@ pub fn validate_stored(object: &Value, errors: &mut FieldErrors) {
             );
         }
     }
-    if let Some(storage) = storage
-        && !stored.iter().any(|v| v == storage)
-    {
-        errors.invalid(
-            &path,
-            &json!(stored),
-            format!("must have the storage version {storage}"),
-        );
+    // Each version marked takes one stored name away, so a second mark is an error of its own.
+    let mut remaining: Vec<&Value> = stored.iter().collect();
+    for version in arr_at(spec, "versions") {
+        if !is_true(version, "storage") {
+            continue;
+        }
+        let name = str_at(version, "name");
+        match remaining.iter().position(|v| *v == name) {
+            Some(i) => {
+                remaining.remove(i);
+            }
+            None => errors.invalid(
+                &path,
+                &json!(stored),
+                format!("must have the storage version {name}"),
+            ),
+        }
     }
 }
