@@ -8,6 +8,7 @@ use crate::api::options::WriteOptions;
 use crate::api::resource::Resource;
 use crate::api::schema;
 use crate::api::status::Status;
+use crate::registry::allocate::Allocation;
 use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::stages::store_stage;
 use crate::registry::strategies::common::meta as meta_rules;
@@ -113,14 +114,32 @@ impl Registry {
         if resource.tracks_generation {
             meta::set(&mut object, "generation", Some(json!(1)));
         }
-        self.check_new(ctx, &named, &object, &write)?;
+        let allocation = self
+            .allocate(&named, &mut object, None, options.dry_run)
+            .await?;
+        let outcome = self.store_new(ctx, &admit, object, &write).await;
+        self.settle(allocation, outcome.is_ok()).await;
+        outcome
+    }
+
+    /// Validates and stores what is complete.
+    async fn store_new(
+        &self,
+        ctx: &mut RequestContext,
+        admit: &Admit<'_>,
+        mut object: Value,
+        write: &crate::registry::strategy::WriteContext<'_>,
+    ) -> Result<Written, Status> {
+        let (named, options) = (admit.target, admit.options);
+        let resource = named.resource.clone();
+        self.check_new(ctx, named, &object, write)?;
         admit.validate(ctx, &mut object).await?;
 
         let stored = self.stored(&object, &resource);
         if options.dry_run {
-            return self.dry_create(ctx, &named, object).await;
+            return self.dry_create(ctx, named, object).await;
         }
-        let key = self.key(&named);
+        let key = self.key(named);
         let created = self.storage.create(&key, stored, self.ttl(&resource));
         match store_stage(ctx, StorageOperation::Create, created).await {
             Ok(revision) => {
@@ -132,13 +151,45 @@ impl Registry {
                     removed: false,
                 })
             }
-            Err(Error::KeyExists { .. }) => Err(self.exists_status(&named).await),
+            Err(Error::KeyExists { .. }) => Err(self.exists_status(named).await),
             Err(error) => Err(storage_status(
                 &error,
                 &resource,
-                &name,
+                &named.name,
                 StorageOperation::Create,
             )),
+        }
+    }
+
+    /// Takes what the object needs of shared pools.
+    pub(super) async fn allocate(
+        &self,
+        target: &Target,
+        object: &mut Value,
+        old: Option<&Value>,
+        dry_run: bool,
+    ) -> Result<Option<Allocation>, Status> {
+        let allocator = target.strategy().allocator();
+        let Some(allocator) = allocator.filter(|_| target.subresource.is_empty()) else {
+            return Ok(None);
+        };
+        let allocation = allocator.allocate(self, object, old, dry_run).await?;
+        Ok(Some(allocation))
+    }
+
+    /// Ends an allocation: the write it was for succeeded or not.
+    pub(super) async fn settle(&self, allocation: Option<Allocation>, succeeded: bool) {
+        match allocation {
+            None => {}
+            Some(allocation) if succeeded => allocation.commit(self).await,
+            Some(allocation) => allocation.abort(self).await,
+        }
+    }
+
+    /// Gives back what a removed object held.
+    pub(super) async fn release(&self, target: &Target, object: &Value) {
+        if let Some(allocator) = target.strategy().allocator() {
+            allocator.release(self, object).await;
         }
     }
 

@@ -168,6 +168,7 @@ impl Registry {
                     ));
                 }
             }
+            self.release(target, &object).await;
         }
         Ok(Some(Deletion {
             object,

@@ -13,6 +13,7 @@
 //! - Objects travel as `serde_json::Value` in the version of the request and are converted to the
 //!   storage version at the last moment, because defaults, validation and patches are per version.
 
+pub mod allocate;
 pub mod convert;
 mod create;
 mod delete;
@@ -23,6 +24,7 @@ pub mod objects;
 pub mod printers;
 pub mod read;
 pub mod scale;
+pub mod services;
 mod stages;
 pub mod strategies;
 pub mod strategy;
@@ -60,6 +62,8 @@ pub struct RegistryOptions {
     pub allow_privileged: bool,
     /// Whether a garbage collector runs in the cluster, so that deletion may leave it finalizers.
     pub garbage_collector: bool,
+    /// First and last node port.
+    pub node_ports: (u16, u16),
 }
 
 impl Default for RegistryOptions {
@@ -69,6 +73,7 @@ impl Default for RegistryOptions {
             event_ttl: Duration::from_secs(3600),
             allow_privileged: false,
             garbage_collector: true,
+            node_ports: (30000, 32767),
         }
     }
 }
@@ -122,6 +127,17 @@ impl Registry {
         if self.admission.set(chain).is_err() {
             tracing::warn!("the admission chain is set already");
         }
+    }
+
+    /// The range of node ports, the last one included.
+    fn node_ports(&self) -> (u16, u16) {
+        let (first, last) = self.options.node_ports;
+        (first, last.max(first))
+    }
+
+    /// Key of the bitmap of used node ports.
+    fn node_ports_key(&self) -> String {
+        format!("{}/ranges/servicenodeports", self.options.root)
     }
 
     /// The resource table.

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use crate::api::field::FieldErrors;
+use crate::registry::allocate::Allocator;
 use crate::registry::strategies::common::names::NameRule;
 
 /// What a strategy is told about a write.
@@ -93,6 +94,12 @@ pub trait Strategy: Send + Sync {
     /// Deletion rules.
     fn deletion(&self) -> DeletionRules {
         DeletionRules::default()
+    }
+
+    /// What takes from shared pools for objects of the kind. Runs after the prepare rules and before
+    /// validation.
+    fn allocator(&self) -> Option<&'static dyn Allocator> {
+        None
     }
 
     /// Whether an update changes what `metadata.generation` counts. The default compares everything

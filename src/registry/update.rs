@@ -54,6 +54,14 @@ pub(super) struct Existing {
     from_cache: bool,
 }
 
+/// A new object on its way to the store.
+struct Pending {
+    object: Value,
+    warnings: Vec<String>,
+    /// The client said which version it saw.
+    asked_version: bool,
+}
+
 /// What one round of the loop came to.
 enum Round {
     Done(Box<Written>),
@@ -150,7 +158,6 @@ impl Registry {
         update: &mut Update<'_>,
         chain: Option<&AdmissionChain>,
     ) -> Result<Round, Status> {
-        let resource = &target.resource;
         let old = &existing.object;
         if let Some(uid) = update.precondition_uid.as_deref()
             && uid != meta::text(old, "uid")
@@ -182,7 +189,45 @@ impl Registry {
         let user = ctx.user();
         let write = target.write_context(Some(&user));
         self.prepare_update(target, &mut object, old, &write);
-        self.check_update(ctx, target, &object, old, &write)?;
+        let allocation = self
+            .allocate(target, &mut object, Some(old), update.options.dry_run)
+            .await?;
+        let pending = Pending {
+            object,
+            warnings,
+            asked_version,
+        };
+        let outcome = self
+            .store_update(ctx, &admit, existing, pending, &write)
+            .await;
+        self.settle(allocation, matches!(outcome, Ok(Round::Done(_))))
+            .await;
+        if let Ok(Round::Done(written)) = &outcome
+            && written.removed
+            && !update.options.dry_run
+        {
+            self.release(target, &written.object).await;
+        }
+        outcome
+    }
+
+    /// Validates and stores what is complete.
+    async fn store_update(
+        &self,
+        ctx: &mut RequestContext,
+        admit: &Admit<'_>,
+        existing: &Existing,
+        pending: Pending,
+        write: &WriteContext<'_>,
+    ) -> Result<Round, Status> {
+        let Pending {
+            mut object,
+            warnings,
+            asked_version,
+        } = pending;
+        let (target, options, old) = (admit.target, admit.options, &existing.object);
+        let resource = &target.resource;
+        self.check_update(ctx, target, &object, old, write)?;
         admit.validate(ctx, &mut object).await?;
         for warning in warnings {
             ctx.warn(warning);
@@ -206,10 +251,10 @@ impl Registry {
         }
         if self.deletion_is_complete(target, &object) {
             return self
-                .remove_by_update(ctx, target, object, existing, update.options)
+                .remove_by_update(ctx, target, object, existing, options)
                 .await;
         }
-        if update.options.dry_run {
+        if options.dry_run {
             meta::set_text(
                 &mut object,
                 "resourceVersion",

@@ -37,6 +37,7 @@ pub(super) fn registry(
             event_ttl: options.api.event_ttl,
             allow_privileged: options.api.allow_privileged,
             garbage_collector: options.api.garbage_collector,
+            node_ports: options.services.node_ports,
         },
     ))
 }

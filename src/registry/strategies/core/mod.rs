@@ -19,6 +19,7 @@ pub mod pod_update;
 pub mod pv_source;
 pub mod replication_controller;
 pub mod resource_quota;
+pub mod service;
 pub mod tls;
 
 use crate::registry::strategy::Strategy;
@@ -40,6 +41,7 @@ pub fn strategy_for(kind: &str) -> Option<&'static dyn Strategy> {
         "Node" => &node::NodeStrategy,
         "PersistentVolume" => &persistent_volume::PersistentVolumeStrategy,
         "PersistentVolumeClaim" => &persistent_volume_claim::PersistentVolumeClaimStrategy,
+        "Service" => &service::ServiceStrategy,
         "ResourceQuota" => &resource_quota::ResourceQuotaStrategy,
         _ => return None,
     })
