@@ -57,7 +57,9 @@ impl Ranges {
         for cached in &listing.items {
             let object = registry.cached_tree(cached, &target.resource)?;
             let cidrs = at(&object, "spec").map_or(&[][..], |spec| arr_at(spec, "cidrs"));
-            let nets = cidrs.iter().filter_map(|c| c.as_str()?.parse::<IpNet>().ok());
+            let nets = cidrs
+                .iter()
+                .filter_map(|c| c.as_str()?.parse::<IpNet>().ok());
             let nets: Vec<IpNet> = nets.collect();
             if meta::name(&object) == DEFAULT_CIDR {
                 ranges.families = nets.iter().map(family_of_net).collect();
@@ -189,7 +191,10 @@ async fn pick(
     family: &str,
     dry_run: bool,
 ) -> Result<String, Status> {
-    let nets = ranges.ready.iter().filter(|net| family_of_net(net) == family);
+    let nets = ranges
+        .ready
+        .iter()
+        .filter(|net| family_of_net(net) == family);
     for net in nets {
         if dry_run {
             return Ok(net.network().to_string());
@@ -331,7 +336,11 @@ mod tests {
 
     #[test]
     fn bands() {
-        let cases = [("10.0.0.0/24", 254, 16), ("10.0.0.0/28", 14, 0), ("10.0.0.0/16", 65534, 256)];
+        let cases = [
+            ("10.0.0.0/24", 254, 16),
+            ("10.0.0.0/28", 14, 0),
+            ("10.0.0.0/16", 65534, 256),
+        ];
         for (net, want, lower) in cases {
             let net: IpNet = net.parse().expect("a range");
             assert_eq!((size(&net), lower_band(size(&net))), (want, lower));

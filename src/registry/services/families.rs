@@ -133,7 +133,11 @@ fn families(
     }
     let both = without_selector || cluster.len() > 1;
     if policy != SINGLE && both && families.len() == 1 {
-        let other = if families[0] == "IPv4" { "IPv6" } else { "IPv4" };
+        let other = if families[0] == "IPv4" {
+            "IPv6"
+        } else {
+            "IPv4"
+        };
         families.push(other.into());
     }
     families
@@ -181,9 +185,24 @@ mod tests {
         let dual: &[&str] = &["IPv4", "IPv6"];
         let cases = [
             (json!({}), v4, json!(["IPv4"]), 0),
-            (json!({"ipFamilyPolicy": "PreferDualStack"}), v4, json!(["IPv4"]), 0),
-            (json!({"ipFamilyPolicy": "PreferDualStack"}), dual, json!(["IPv4", "IPv6"]), 0),
-            (json!({"ipFamilyPolicy": "RequireDualStack"}), v4, json!(["IPv4"]), 1),
+            (
+                json!({"ipFamilyPolicy": "PreferDualStack"}),
+                v4,
+                json!(["IPv4"]),
+                0,
+            ),
+            (
+                json!({"ipFamilyPolicy": "PreferDualStack"}),
+                dual,
+                json!(["IPv4", "IPv6"]),
+                0,
+            ),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack"}),
+                v4,
+                json!(["IPv4"]),
+                1,
+            ),
             (json!({"ipFamilies": ["IPv6"]}), v4, json!(["IPv6"]), 1),
             (
                 json!({"clusterIP": "None", "clusterIPs": ["None"]}),

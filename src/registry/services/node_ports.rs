@@ -107,7 +107,11 @@ impl Bitmap {
     /// Any free port: of the upper part from a random start, else of the lower part.
     fn pick(&self) -> Option<u16> {
         let size = u32::from(self.last - self.first) + 1;
-        let lower = if size <= 16 { 0 } else { (size / 32).clamp(16, 128) };
+        let lower = if size <= 16 {
+            0
+        } else {
+            (size / 32).clamp(16, 128)
+        };
         for (first, len) in [(lower, size - lower), (0, lower)] {
             if len == 0 {
                 continue;
@@ -158,7 +162,9 @@ pub(super) async fn allocate(
         }
         *object = candidate;
         if !dry_run {
-            allocation.taken.extend(taken.into_iter().map(Resource::Port));
+            allocation
+                .taken
+                .extend(taken.into_iter().map(Resource::Port));
         }
         free(&held, &held_ports(object), dry_run, allocation);
         return Ok(());
@@ -177,7 +183,9 @@ fn is_complete(object: &Value, held: &[u16]) -> bool {
 fn free(held: &[u16], kept: &[u16], dry_run: bool, allocation: &mut Allocation) {
     if !dry_run {
         let freed = held.iter().filter(|port| !kept.contains(port));
-        allocation.freed.extend(freed.map(|port| Resource::Port(*port)));
+        allocation
+            .freed
+            .extend(freed.map(|port| Resource::Port(*port)));
     }
 }
 
@@ -207,9 +215,8 @@ fn fill_ports(
             chosen
         } else {
             let known = u16::try_from(asked).ok();
-            let mine = known.is_some_and(|port| {
-                held.contains(&port) || own.iter().any(|(p, _, _)| *p == port)
-            });
+            let mine = known
+                .is_some_and(|port| held.contains(&port) || own.iter().any(|(p, _, _)| *p == port));
             let in_range = known.is_some_and(|port| bitmap.contains(port));
             let problem = match known {
                 _ if mine => None,
@@ -231,7 +238,9 @@ fn fill_ports(
         object_mut(port).insert("nodePort".into(), chosen.into());
     }
     if full {
-        return Err(Status::internal("failed to allocate a nodePort: range is full"));
+        return Err(Status::internal(
+            "failed to allocate a nodePort: range is full",
+        ));
     }
     refuse(object, &errors)
 }
@@ -336,8 +345,14 @@ mod tests {
         let mut object = json!({"spec": {"type": "NodePort", "ports": [
             {"name": "a", "port": 53, "protocol": "TCP"}, {"name": "b", "port": 53, "protocol": "UDP"}]}});
         let mut taken = Vec::new();
-        fill_ports(&mut object, &[], &mut bitmap(30000, 32767), false, &mut taken)
-            .expect("ports are free");
+        fill_ports(
+            &mut object,
+            &[],
+            &mut bitmap(30000, 32767),
+            false,
+            &mut taken,
+        )
+        .expect("ports are free");
         let ports = &object["spec"]["ports"];
         assert_eq!(ports[0]["nodePort"], ports[1]["nodePort"]);
         assert_eq!(taken.len(), 1);

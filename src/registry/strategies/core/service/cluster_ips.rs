@@ -181,7 +181,10 @@ mod tests {
     #[test]
     fn fields_agree() {
         let cases = [
-            (json!({"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}), ""),
+            (
+                json!({"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}),
+                "",
+            ),
             (
                 json!({"clusterIPs": ["10.0.0.1"]}),
                 "spec.clusterIPs: Invalid value: [\"10.0.0.1\"]: must be empty when `clusterIP` is not specified",

@@ -83,12 +83,7 @@ impl Strategy for ServiceStrategy {
         }
     }
 
-    fn warnings(
-        &self,
-        object: &Value,
-        old: Option<&Value>,
-        ctx: &WriteContext<'_>,
-    ) -> Vec<String> {
+    fn warnings(&self, object: &Value, old: Option<&Value>, ctx: &WriteContext<'_>) -> Vec<String> {
         match ctx.subresource {
             "" => warnings::warnings(object, old),
             _ => Vec::new(),

@@ -65,7 +65,9 @@ fn take_over_ports(spec: &mut Value, old: &Value) {
             continue;
         }
         let name = str_at(port, "name");
-        let stored = arr_at(old, "ports").iter().find(|p| str_at(p, "name") == name);
+        let stored = arr_at(old, "ports")
+            .iter()
+            .find(|p| str_at(p, "name") == name);
         let number = stored.map_or(0, |p| int_at(p, "nodePort"));
         if number != 0 && !used.contains(&number) {
             used.push(number);

@@ -58,8 +58,10 @@ fn validate_topology(object: &Value, errors: &mut FieldErrors) {
     let Some(annotations) = path_at(object, &["metadata", "annotations"]) else {
         return;
     };
-    if let (Some(hints), Some(mode)) = (opt_str_at(annotations, HINTS), opt_str_at(annotations, MODE))
-        && hints != mode
+    if let (Some(hints), Some(mode)) = (
+        opt_str_at(annotations, HINTS),
+        opt_str_at(annotations, MODE),
+    ) && hints != mode
     {
         let meta = Path::ROOT.field("metadata");
         let path = meta.field("annotations");
@@ -273,7 +275,10 @@ fn validate_traffic(object: &Value, spec: &Value, path: &Path<'_>, errors: &mut 
             "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
         );
     }
-    let inside = matches!(str_at(spec, "type"), "ClusterIP" | "NodePort" | "LoadBalancer");
+    let inside = matches!(
+        str_at(spec, "type"),
+        "ClusterIP" | "NodePort" | "LoadBalancer"
+    );
     if at(spec, "internalTrafficPolicy").is_none() && inside {
         errors.required(&path.field("internalTrafficPolicy"), "");
     }
@@ -284,7 +289,9 @@ fn validate_traffic(object: &Value, spec: &Value, path: &Path<'_>, errors: &mut 
 
 pub(super) fn validate_status(object: &Value, old: Option<&Value>, errors: &mut FieldErrors) {
     let ingress_of = |object: &Value| {
-        path_at(object, &["status", "loadBalancer", "ingress"]).cloned().unwrap_or_default()
+        path_at(object, &["status", "loadBalancer", "ingress"])
+            .cloned()
+            .unwrap_or_default()
     };
     let null = Value::Null;
     let spec = at(object, "spec").unwrap_or(&null);

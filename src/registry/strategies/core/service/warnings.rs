@@ -48,7 +48,8 @@ pub(super) fn warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
     }
     if str_at(spec, "trafficDistribution") == "PreferClose" {
         out.push(
-            "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into(),
+            "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""
+                .into(),
         );
     }
     out
