@@ -59,4 +59,11 @@ mod tests {
             assert_eq!(parse(text), want, "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "[+-]?([0-9.]{0,30}(ns|us|µs|ms|s|m|h|d|.)){0,5}") {
+            let _ = parse(&text);
+        }
+    }
 }

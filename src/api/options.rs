@@ -413,3 +413,19 @@ impl ListOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn no_query_panics(query in "((limit|continue|watch|resourceVersion|resourceVersionMatch|timeoutSeconds|sendInitialEvents|allowWatchBookmarks|dryRun|gracePeriodSeconds|propagationPolicy|orphanDependents|fieldManager|fieldValidation|pretty)?=(true|All|Exact|Strict|0|-?[0-9]{1,22}|%[0-9a-fA-F]{0,2}|.{0,4})&?){0,5}") {
+            for watch in [false, true] {
+                let _ = ListOptions::from_query(&query, watch);
+            }
+            let _ = DeleteOptions::from_query(&query);
+            let _ = WriteOptions::from_query(&query, WriteVerb::Create);
+        }
+    }
+}

@@ -461,4 +461,18 @@ mod tests {
             (2, 1000)
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "[+-]?([0-9]{0,40}|\\.|e|E|[+-]|n|u|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|Ei|.){0,6}") {
+            if let Ok(quantity) = Quantity::parse(&text) {
+                let printed = quantity.to_string();
+                let again = Quantity::parse(&printed);
+                let again = again.map(|q| q.to_string());
+                proptest::prop_assert_eq!(again.as_deref(), Ok(printed.as_str()), "{}", text);
+                let _ = (quantity.value(), quantity.milli_value(), quantity.as_int());
+                let _ = quantity.rounded_up_to_milli();
+            }
+        }
+    }
 }

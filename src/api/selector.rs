@@ -607,4 +607,20 @@ mod tests {
         );
         assert!(FieldSelector::parse("=").expect("valid").is_empty());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_label_selector_panics(text in "([a-z]{1,3}|/|=|==|!=|!|<|>| in | notin |exists|\\(|\\)|,| |[0-9]|é|.){0,20}") {
+            if let Ok(selector) = LabelSelector::parse(&text) {
+                let _ = selector.matches(|key| (key == "a").then_some("1"));
+            }
+        }
+
+        #[test]
+        fn no_field_selector_panics(text in r"([a-z.]{1,3}|=|==|!=|,|\\| |é|.){0,20}") {
+            if let Ok(selector) = FieldSelector::parse(&text) {
+                let _ = selector.matches(|_| "1".into());
+            }
+        }
+    }
 }

@@ -246,4 +246,13 @@ mod tests {
             assert!(!parse(Method::GET, path).is_resource, "{path}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_panics(path in "(/|api|apis|v1|apps|namespaces|pods|status|proxy|watch|\\.|\\.\\.|%2[fF]|%[0-9a-f]{0,2}|[a-z]|.){0,16}", query in "(watch|fieldSelector|metadata.name|=|%3D|true|&|.){0,8}") {
+            for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                let _ = RequestInfo::parse(&method, &path, &query);
+            }
+        }
+    }
 }

@@ -281,3 +281,24 @@ pub fn status_response(ctx: &mut RequestContext, status: &Status) -> ApiResponse
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Method, Uri};
+
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn no_accept_header_panics(accept in r#"(application/|json|yaml|vnd\.kubernetes\.protobuf|\*/\*|\*|;|=|,|q|as|g|v|Table|PartialObjectMetadata|meta\.k8s\.io|v1|watch|stream|"|[0-9.]{1,20}| |é|.){0,20}"#) {
+            let encodings = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
+            let _ = clauses(&accept);
+            let _ = router_accepts(&accept, &["application/json"]);
+            let Ok(value) = HeaderValue::from_str(&accept) else { return Ok(()) };
+            let headers = HeaderMap::from_iter([(http::header::ACCEPT, value)]);
+            let ctx = RequestContext::new(Method::GET, Uri::from_static("/api"), headers, None);
+            let _ = negotiate(&ctx, &encodings, true);
+            let _ = negotiate(&ctx, &encodings, false);
+        }
+    }
+}

@@ -48,7 +48,9 @@ pub fn parse_time(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Strin
     if let Some(ago) = relative.strip_prefix('-')
         && let Some(duration) = parse_duration(ago)
     {
-        return Ok(now - duration);
+        return now
+            .checked_sub_signed(duration)
+            .ok_or_else(|| format!("{text:?} is before all time"));
     }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
@@ -121,5 +123,19 @@ mod tests {
         }
         assert!(parse_time("yesterday", now).is_err());
         assert!(Window::parse(Some("now"), Some("-2h"), now).is_err());
+    }
+
+    #[test]
+    fn spans_longer_than_time_are_refused() {
+        // Found by the property below.
+        assert!(parse_time("-999999999999w", Utc::now()).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_input_panics(text in "(now)?-?([0-9.]{1,12}(us|ms|s|m|h|d|w)|[0-9]{1,6}-[0-9]{2}-[0-9]{2}|T|.){0,6}") {
+            let _ = parse_time(&text, Utc::now());
+            let _ = Window::parse(Some(&text), None, Utc::now());
+        }
     }
 }

@@ -31,13 +31,13 @@ spec:
 "#;
 
 /// Runs a command and answers its standard output; panics with everything when it fails.
-fn ok(command: &mut Command, input: &str) -> String {
+pub(crate) fn ok(command: &mut Command, input: &str) -> String {
     let (success, stdout, stderr) = run(command, input);
     assert!(success, "{command:?}\n{stdout}\n{stderr}");
     stdout
 }
 
-fn run(command: &mut Command, input: &str) -> (bool, String, String) {
+pub(crate) fn run(command: &mut Command, input: &str) -> (bool, String, String) {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

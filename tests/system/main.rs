@@ -7,6 +7,8 @@ mod etcd;
 mod crash;
 mod golden;
 mod kubectl;
+mod kubectl_versions;
+mod ledger;
 mod libraries;
 mod record;
 mod server;

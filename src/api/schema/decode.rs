@@ -978,12 +978,32 @@ mod tests {
         );
     }
 
+    #[test]
+    fn block_scalars_may_end_with_the_input() {
+        // Found by a property below.
+        for text in [
+            "|\n  metadata",
+            "data:\n  a: |\n    b",
+            "data:\n  a: >-\n    b",
+        ] {
+            let _ = decode(text.as_bytes(), Format::Yaml, Some(schema("", "ConfigMap")));
+        }
+    }
+
     proptest! {
         #[test]
         fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes, Format::Json, Some(schema("", "Pod")));
             let _ = decode(&bytes, Format::Yaml, Some(schema("", "Pod")));
             let _ = type_meta(&bytes, Format::Json);
+        }
+
+        #[test]
+        fn no_yaml_like_input_panics(text in "(metadata|spec|data|binaryData|: |:|- |\n|\n  |\\{|\\}|\\[|\\]|,|&a|\\*a|<<|!!binary|\\||>|'|\"|#|---|~|0x1|1e9|é| |.){0,24}") {
+            for kind in ["Pod", "ConfigMap"] {
+                let _ = decode(text.as_bytes(), Format::Yaml, Some(schema("", kind)));
+                let _ = decode(text.as_bytes(), Format::Json, Some(schema("", kind)));
+            }
         }
 
         #[test]

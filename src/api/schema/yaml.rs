@@ -50,6 +50,15 @@ pub enum Scalar {
 /// # Errors
 /// In yaml.v2's words: `yaml: line 3: …`.
 pub fn to_json(bytes: &[u8]) -> Result<Converted, String> {
+    // The scanner panics at a block scalar that ends with the input.
+    let ended;
+    let bytes = match bytes.last() {
+        None | Some(b'\n') => bytes,
+        Some(_) => {
+            ended = [bytes, b"\n"].concat();
+            &ended
+        }
+    };
     let tree = Reader::read(bytes)?;
     let mut writer = Writer::default();
     let value = match &tree {

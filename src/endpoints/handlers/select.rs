@@ -191,3 +191,51 @@ pub fn list_version(options: &ListOptions) -> Result<(ReadVersion, Page), Status
     };
     Ok((version, page))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back() {
+        let token = continue_token("default/a", 7);
+        let parsed = parse_continue(&token).expect("our own token");
+        assert_eq!(
+            (parsed.start.as_str(), parsed.revision),
+            ("default/a\0", Some(7))
+        );
+        let parsed = parse_continue(&continue_token("a", -1)).expect("our own token");
+        assert_eq!(parsed.revision, None);
+        for climbing in ["../a", "a/../../b", "./a"] {
+            assert!(
+                parse_continue(&continue_token(climbing, 7)).is_err(),
+                "{climbing}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_token_panics(text in "[A-Za-z0-9_=/+-]{0,60}|.{0,20}") {
+            let _ = parse_continue(&text);
+        }
+
+        #[test]
+        fn no_content_panics(json in r#"\{?("v"|:|"meta\.k8s\.io/v1"|,|"rv"|-?[0-9]{1,20}|"start"|"\.\./a"|"/"|"a"|null|\}|.){0,16}"#) {
+            let _ = parse_continue(&TOKEN_ENCODING.encode(json));
+        }
+
+        #[test]
+        fn every_key_comes_back(key in "[a-z0-9]{1,8}(/[a-z0-9.-]{2,8}x)?", revision in 1i64..) {
+            let parsed = parse_continue(&continue_token(&key, revision)).expect("our own token");
+            proptest::prop_assert_eq!(parsed.start, format!("{key}\0"));
+            proptest::prop_assert_eq!(parsed.revision, Revision::try_from(revision).ok());
+        }
+
+        #[test]
+        fn no_list_options_panic(version in "[0-9]{0,22}|.{0,4}", limit in 0i64.., token in ".{0,4}") {
+            let options = ListOptions { resource_version: version, limit, continue_token: token, ..ListOptions::default() };
+            let _ = list_version(&options);
+        }
+    }
+}

@@ -4,10 +4,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::api::options::ListOptions;
 use crate::api::options::{DeleteOptions, WriteOptions, WriteVerb};
 use crate::api::status::Status;
 use crate::endpoints::handlers::body::{self, Expected};
 use crate::endpoints::handlers::create::note_options;
+use crate::endpoints::handlers::select;
 use crate::endpoints::handlers::{binding, eviction, review};
 use crate::endpoints::{Endpoints, render};
 use crate::registry::{ReadVersion, Target, meta, scale};
@@ -47,7 +49,16 @@ pub async fn list(
     if target.resource.plural != "componentstatuses" {
         return Err(Status::no_such_resource());
     }
-    let items = component_statuses(endpoints).await;
+    let options = ListOptions::from_query(request.ctx.query(), false)?;
+    let selected = select::selection(target, &options)?;
+    let mut items = component_statuses(endpoints).await;
+    items.retain(|item| {
+        selected.labels.matches(|_| None)
+            && selected.fields.matches(|field| match field {
+                "metadata.name" => meta::name(item).to_string().into(),
+                _ => "".into(),
+            })
+    });
     render::list_items(&mut request.ctx, target, negotiated, items, json!({}))
 }
 

@@ -142,4 +142,17 @@ mod tests {
         assert_eq!(print("-verb:a"), print("NOT verb:a"));
         assert_eq!(print("code:>=400"), print("code:[400 TO *]"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_input_panics(text in r#"(user|verb|code|:|>=|<|\[|\]| TO |\(|\)|AND | OR |NOT |-|"|\\\\|\*|~|/|[a-z0-9é]|.){0,30}"#) {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn quoted_words_are_one_word(text in ".{0,20}") {
+            let quoted = parse(&format!("user:{}", quote(&text)));
+            proptest::prop_assert!(quoted.is_ok() || text.trim().is_empty(), "{quoted:?}");
+        }
+    }
 }
