@@ -1,6 +1,7 @@
 //! Plays tests/golden (exchanges recorded from a real kube-apiserver) against a fresh server on
 //! each store. `tests/golden/floors.tsv` says how many steps of each topic must be identical and
-//! have the same status; the numbers may only rise.
+//! have the same status; the numbers may only rise. Topics without a floor are not served yet;
+//! `make golden` plays them all.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -55,23 +56,17 @@ fn play(store: Store) {
             &text(&audit_log),
         ],
     );
+    let floors = floors();
+    let only = floors.keys().cloned().collect::<Vec<_>>().join(",");
     let output = Command::new("python3")
         .arg(golden.join("replay.py"))
-        .args([
-            "--url",
-            &server.url(),
-            "--show",
-            "0",
-            "--ignore",
-            "managedFields",
-        ])
+        .args(["--url", &server.url(), "--show", "0", "--only", &only])
         .arg("--audit-log")
         .arg(&audit_log)
         .output()
         .expect("python3 to run; install it with: apt-get install python3 python3-yaml");
     let table = String::from_utf8_lossy(&output.stdout);
     let counts = parse(&table);
-    let floors = floors();
     let mut short = String::new();
     for (topic, floor) in &floors {
         let got = counts.get(topic).copied().unwrap_or_default();

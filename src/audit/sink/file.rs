@@ -132,7 +132,8 @@ impl RotatingFile {
     fn rotate(&mut self) -> io::Result<()> {
         let mut now = Utc::now();
         let mut backup = backup_path(&self.path, now);
-        while backup.exists() {
+        // An earlier backup of the same millisecond may be compressed already.
+        while backup.exists() || compressed_path(&backup).exists() {
             now += chrono::Duration::milliseconds(1);
             backup = backup_path(&self.path, now);
         }
@@ -155,6 +156,12 @@ impl RotatingFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn compressed_path(backup: &Path) -> PathBuf {
+    let mut name = backup.as_os_str().to_owned();
+    name.push(".gz");
+    PathBuf::from(name)
 }
 
 fn open_append(path: &Path) -> io::Result<File> {
