@@ -147,7 +147,7 @@ pub struct Head {
     bytes: Vec<u8>,
     /// Where the stage name goes.
     stage_at: usize,
-    /// Where `impersonatedUser` goes.
+    /// Where `impersonatedUser` and `authenticationMetadata` go.
     user_end: usize,
 }
 
@@ -199,6 +199,12 @@ impl Head {
         {
             push_key(&mut out, "impersonatedUser");
             push(&mut out, &**user);
+            if let Some(constraint) = ctx.audit.impersonation_constraint {
+                push_key(&mut out, "authenticationMetadata");
+                out.extend_from_slice(br#"{"impersonationConstraint":"#);
+                push(&mut out, constraint);
+                out.push(b'}');
+            }
         }
         out.extend_from_slice(&self.bytes[self.user_end..]);
         push_object_ref(&mut out, ctx);

@@ -208,7 +208,7 @@ impl Recorder {
     }
 
     /// Records something that happened to the record itself (a gap, a policy change) as an event of
-    /// the server's own. `value` is the JSON text of [`TRACE_ANNOTATION`].
+    /// the server's own. `value` is the JSON text of our annotation.
     pub fn note(&self, verb: &str, value: &str) {
         // Nobody waits for it; the sinks have counted a loss.
         let _ = self.send(own_event(verb, value));

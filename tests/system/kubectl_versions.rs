@@ -220,7 +220,7 @@ impl<'a> Tour<'a> {
     }
 
     fn apply(&self) {
-        let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: owned}, data: {a: b}}";
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: owned}\ndata: {a: b}\n";
         let apply = ["apply", "--server-side", "-f", "-"];
         self.expect(&apply, map, &["configmap/owned serverside-applied"]);
         let other = ["apply", "--server-side", "--field-manager=other", "-f", "-"];

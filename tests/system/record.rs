@@ -29,6 +29,8 @@ fn a_refusal_is_found_and_explained() {
     let found: serde_json::Value = serde_json::from_str(&verbatim(&server, &query)).expect("JSON");
     let event = &found["items"][0];
     assert_eq!(event["impersonatedUser"]["username"], "nobody", "{found}");
+    let constraint = &event["authenticationMetadata"]["impersonationConstraint"];
+    assert_eq!(constraint, "impersonate:user-info", "{event}");
     let id = event["auditID"].as_str().expect("an audit ID");
 
     let why = verbatim(&server, &["why", id]);
