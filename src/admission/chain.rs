@@ -73,12 +73,12 @@ impl AdmissionChain {
             if !takes_part || !plugin.handles(operation) {
                 continue;
             }
-            let began = admission.ctx.stages.begin("admission");
+            let name = format!("admission/{}", plugin.name());
+            let began = admission.ctx.stages.begin(name.clone());
             outcome = match pass {
                 Pass::Mutating => plugin.admit(admission).await,
                 Pass::Validating => plugin.validate(admission).await,
             };
-            let name = format!("admission/{}", plugin.name());
             let stages = &mut admission.ctx.stages;
             match &outcome {
                 Ok(()) => stages.end(name, began, "ok", ""),

@@ -150,11 +150,13 @@ impl Filter for HandlerTimeout {
 
 fn timed_out(request: &mut ApiRequest, metrics: &Metrics, message: &str) -> ApiResponse {
     let ctx = &mut request.ctx;
-    let stuck = ctx.stages.running();
-    let began = stuck.map_or_else(Instant::now, |(_, since)| Instant::now() - since);
-    let stage = stuck.map_or("handler", |(name, _)| name);
-    ctx.stages
-        .end(stage, began, "timeout", "the request's deadline has passed");
+    const PASSED: &str = "the request's deadline has passed";
+    let mut stuck = ctx.stages.cut("timeout", PASSED);
+    if stuck.is_empty() {
+        ctx.stages.end("handler", Instant::now(), "timeout", PASSED);
+        stuck.push("handler".into());
+    }
+    let stage = stuck.join(", ");
     tracing::warn!(uri = %ctx.uri, audit_id = %ctx.audit_id, stage, "request timed out");
     let info = &ctx.info;
     metrics

@@ -160,8 +160,9 @@ impl Filter for RequestMetrics {
             ))),
             body => {
                 let elapsed = ctx.stages.elapsed();
-                let foreign =
-                    ctx.stages.total("flow-control") + ctx.stages.total("admission/webhook");
+                let foreign = ctx.stages.total("flow-control")
+                    + ctx.stages.total("mutating-webhook")
+                    + ctx.stages.total("validating-webhook");
                 let own = elapsed.saturating_sub(foreign);
                 self.metrics
                     .record_request(&labels, code, elapsed, own, length(&body));

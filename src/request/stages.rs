@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 /// One finished stage.
 #[derive(Clone, Debug)]
 pub struct Stage {
@@ -24,7 +26,9 @@ pub struct Stage {
 pub struct StageTrace {
     start: Instant,
     stages: Vec<Stage>,
-    open: Option<(&'static str, Instant)>,
+    /// What has begun and not ended, in the order it began. More than one when stages are nested
+    /// (a plugin calls a webhook) or run at once (validating webhooks).
+    open: SmallVec<[(Cow<'static, str>, Instant); 2]>,
 }
 
 impl StageTrace {
@@ -33,7 +37,7 @@ impl StageTrace {
         StageTrace {
             start: Instant::now(),
             stages: Vec::with_capacity(12),
-            open: None,
+            open: SmallVec::new(),
         }
     }
 
@@ -49,9 +53,9 @@ impl StageTrace {
 
     /// Notes that a stage begins, so that a timeout can name the stage that was running. Pass the
     /// answer to [`StageTrace::end`].
-    pub fn begin(&mut self, name: &'static str) -> Instant {
+    pub fn begin(&mut self, name: impl Into<Cow<'static, str>>) -> Instant {
         let now = Instant::now();
-        self.open = Some((name, now));
+        self.open.push((name.into(), now));
         now
     }
 
@@ -63,7 +67,9 @@ impl StageTrace {
         outcome: impl Into<Cow<'static, str>>,
         reason: impl Into<Cow<'static, str>>,
     ) {
-        self.open = None;
+        if let Some(index) = self.open.iter().rposition(|(_, at)| *at == began) {
+            self.open.remove(index);
+        }
         self.stages.push(Stage {
             name: name.into(),
             offset: began.saturating_duration_since(self.start),
@@ -73,9 +79,22 @@ impl StageTrace {
         });
     }
 
-    /// The stage that began last and has not ended: where a timed-out request was stuck.
-    pub fn running(&self) -> Option<(&'static str, Duration)> {
-        self.open.map(|(name, began)| (name, began.elapsed()))
+    /// The stage that began last and has not ended: where a timed-out request is stuck.
+    pub fn running(&self) -> Option<(&str, Duration)> {
+        let (name, began) = self.open.last()?;
+        Some((name, began.elapsed()))
+    }
+
+    /// Ends everything that runs, with one outcome: the request is given up. Answers the names,
+    /// outermost first.
+    pub fn cut(&mut self, outcome: &'static str, reason: &'static str) -> Vec<String> {
+        let cut = std::mem::take(&mut self.open);
+        let mut names = Vec::with_capacity(cut.len());
+        for (name, began) in cut {
+            names.push(name.to_string());
+            self.end(name, began, outcome, reason);
+        }
+        names
     }
 
     /// The finished stages.
@@ -94,5 +113,38 @@ impl StageTrace {
             })
             .map(|s| s.duration)
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_that_run_at_once_end_in_any_order() {
+        let mut trace = StageTrace::start();
+        let plugin = trace.begin("admission/ValidatingAdmissionWebhook");
+        let first = trace.begin("validating-webhook/a");
+        let second = trace.begin(String::from("validating-webhook/b"));
+        trace.end("validating-webhook/a", first, "ok", "");
+        assert_eq!(trace.running().map(|r| r.0), Some("validating-webhook/b"));
+        trace.end("validating-webhook/b", second, "ok", "");
+        trace.end("admission/ValidatingAdmissionWebhook", plugin, "ok", "");
+        assert!(trace.running().is_none());
+        assert_eq!(trace.stages().len(), 3);
+    }
+
+    #[test]
+    fn a_cut_names_all_that_ran() {
+        let mut trace = StageTrace::start();
+        trace.begin("admission/MutatingAdmissionWebhook");
+        trace.begin("mutating-webhook/slow");
+        let names = trace.cut("timeout", "late");
+        assert_eq!(
+            names.last().map(String::as_str),
+            Some("mutating-webhook/slow")
+        );
+        assert!(trace.stages().iter().all(|s| s.outcome == "timeout"));
+        assert!(trace.running().is_none());
     }
 }
