@@ -82,6 +82,10 @@ impl AdmissionChain {
             let stages = &mut admission.ctx.stages;
             match &outcome {
                 Ok(()) => stages.end(name, began, "ok", ""),
+                Err(status) if status.code >= 500 => {
+                    let because = status.because.as_deref().unwrap_or(&status.message);
+                    stages.end(name, began, "error", because.to_string());
+                }
                 Err(status) => stages.end(name, began, "denied", status.message.clone()),
             }
             self.measure_plugin(plugin.name(), operation, pass, &outcome, began.elapsed());

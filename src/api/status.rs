@@ -56,6 +56,9 @@ pub struct Status {
     pub continue_token: Option<String>,
     /// Success bodies print `code` only where upstream does (binding, eviction: 201).
     pub explicit_code: bool,
+    /// For the record, never sent: what is behind the answer, as `class` or `class: details` with a
+    /// class of a closed vocabulary (`store/unreachable`). See [`Status::because`].
+    pub because: Option<Box<str>>,
 }
 
 impl Status {
@@ -68,6 +71,7 @@ impl Status {
             details: None,
             continue_token: None,
             explicit_code: false,
+            because: None,
         }
     }
 
@@ -80,6 +84,7 @@ impl Status {
             details: details.map(Box::new),
             continue_token: None,
             explicit_code: false,
+            because: None,
         }
     }
 
@@ -92,6 +97,13 @@ impl Status {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.details.get_or_insert_default().retry_after_seconds = seconds;
+        self
+    }
+
+    /// Notes for the record what is behind the answer. The client is not told.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<str>>) -> Self {
+        self.because = Some(cause.into());
         self
     }
 

@@ -14,26 +14,20 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::audit::json::{self, push, push_key, push_member, push_micro_time};
-use crate::audit::{Decision, Stage};
+use crate::audit::{Decision, Stage, trace};
 use crate::request::{AuditLevel, RequestContext};
 
-/// The one annotation that is ours: how the user was authenticated, which policy rule decided,
-/// `dryRun`, `noOp`, the field manager, and every stage as `[name, offset µs, duration µs, outcome,
-/// reason]` (reason left out when empty). Its value is compact JSON.
+/// The one annotation that is ours. Its value is compact JSON; [`trace`] describes it.
 pub const TRACE_ANNOTATION: &str = "audit.verbatim.dev/stages";
 
 /// A user agent longer than this is cut.
 const USER_AGENT_MAX_BYTES: usize = 1024;
 /// Requests slower than this get upstream's latency annotations.
 const SLOW_REQUEST: Duration = Duration::from_millis(500);
-const REASON_ANNOTATION: &str = "authorization.k8s.io/reason";
 
 /// Latency annotations and the stages that each sums.
 const LATENCIES: [(&str, &[&str]); 11] = [
-    (
-        "apiserver.latency.k8s.io/apf-queue-wait",
-        &["flowcontrol", "apf-queue-wait"],
-    ),
+    ("apiserver.latency.k8s.io/apf-queue-wait", &["flow-control"]),
     (
         "apiserver.latency.k8s.io/authentication",
         &["authentication"],
@@ -440,7 +434,9 @@ fn push_annotations(out: &mut Vec<u8>, ctx: &RequestContext, is_last: bool) -> O
         .collect();
     if is_last {
         push_latencies(&mut annotations, ctx);
-        annotations.push((TRACE_ANNOTATION, trace(ctx).into()));
+        annotations.push((TRACE_ANNOTATION, trace::whole(ctx).into()));
+    } else if let Some(identity) = trace::identity(ctx) {
+        annotations.push((TRACE_ANNOTATION, identity.into()));
     }
     if annotations.is_empty() {
         return None;
@@ -479,70 +475,6 @@ fn push_latencies(
             annotations.push((key, json::go_duration(sum).into()));
         }
     }
-}
-
-/// The value of [`TRACE_ANNOTATION`].
-fn trace(ctx: &RequestContext) -> String {
-    let mut out = Vec::with_capacity(512);
-    out.push(b'{');
-    push_key(&mut out, "us");
-    push(&mut out, &micros(ctx.stages.elapsed()));
-    push_member(&mut out, "by", ctx.authenticated_by.unwrap_or(""));
-    if let Some(rule) = ctx.audit.rule {
-        push_key(&mut out, "rule");
-        push(&mut out, &rule);
-    }
-    if ctx.headers.contains_key("audit-id") {
-        // Clients may send any Audit-ID, and the same one twice: this one is unique.
-        push_member(&mut out, "requestID", &uuid::Uuid::new_v4().to_string());
-    }
-    for (key, set) in [("dryRun", ctx.audit.dry_run), ("noOp", ctx.audit.no_op)] {
-        if set {
-            push_key(&mut out, key);
-            out.extend_from_slice(b"true");
-        }
-    }
-    let manager = ctx.audit.field_manager.as_deref().unwrap_or("");
-    push_member(&mut out, "fieldManager", manager);
-    let authorization = &ctx.audit.annotations;
-    let known_reason = authorization.iter().find(|(k, _)| k == REASON_ANNOTATION);
-    push_key(&mut out, "stages");
-    out.push(b'[');
-    for (index, stage) in ctx.stages.stages().iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.push(b'[');
-        push(&mut out, &*stage.name);
-        for number in [micros(stage.offset), micros(stage.duration)] {
-            out.push(b',');
-            push(&mut out, &number);
-        }
-        out.push(b',');
-        push(&mut out, &*stage.outcome);
-        let is_known =
-            stage.name == "authorization" && known_reason.is_some_and(|(_, v)| *v == stage.reason);
-        if !stage.reason.is_empty() && !is_known {
-            out.push(b',');
-            push(&mut out, &*stage.reason);
-        }
-        out.push(b']');
-    }
-    out.push(b']');
-    if let Some((name, for_time)) = ctx.stages.running() {
-        push_key(&mut out, "running");
-        out.push(b'[');
-        push(&mut out, name);
-        out.push(b',');
-        push(&mut out, &micros(for_time));
-        out.push(b']');
-    }
-    out.push(b'}');
-    String::from_utf8(out).unwrap_or_default()
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

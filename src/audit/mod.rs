@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - A line is an `audit.k8s.io/v1` Event that upstream's readers take, whatever we add. All that is
-//!   ours stands in one annotation, [`event::TRACE_ANNOTATION`], on the last event of a request.
+//!   ours stands in one annotation, [`event::TRACE_ANNOTATION`], on the last event of a request (and
+//!   on the earlier ones where the client chose the audit ID, so that none of them hides another).
 //! - Nothing is lost silently: what a sink cannot keep is counted by sink and reason, and a gap
 //!   record (itself an event) follows in the log.
 //! - Sinks never reach back into the request but through the [`Receipt`](sink::Receipt) that their
@@ -36,6 +37,7 @@ pub mod policy_file;
 pub mod recorder;
 pub mod sink;
 mod stage;
+mod trace;
 
 pub use event::{EventBytes, Head, Response, ResponseObject};
 pub use policy::{Decision, Policy};

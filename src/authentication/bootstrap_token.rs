@@ -11,7 +11,9 @@ use subtle::ConstantTimeEq;
 
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
-use crate::authentication::{Authenticated, Refused, TokenAuthenticator, common_audiences};
+use crate::authentication::{
+    Authenticated, Refusal, Refused, TokenAuthenticator, common_audiences,
+};
 use crate::request::UserInfo;
 
 /// Every bootstrap token's group, and the prefix of the groups one may add.
@@ -45,13 +47,27 @@ impl TokenAuthenticator for BootstrapTokens {
             .objects
             .get_cached(&resource, "kube-system", &name)
             .await;
-        let stored = stored.map_err(|status| Refused::new(status.message))?;
+        let stored = stored.map_err(|status| Refused::of(Refusal::LookupFailed, status.message))?;
         let Some(stored) = stored else {
-            return Ok(None);
+            return Err(Refused::silently(
+                Refusal::Revoked,
+                format!("there is no bootstrap token {id}"),
+            ));
         };
-        let Some(groups) = check(&stored, id, secret, Utc::now()) else {
-            tracing::debug!(%id, "bootstrap token refused");
-            return Ok(None);
+        let now = Utc::now();
+        let Some(groups) = check(&stored, id, secret, now) else {
+            return Err(match has_expired(&stored, now) {
+                true => Refused::silently(
+                    Refusal::Expired,
+                    format!("bootstrap token {id} has expired"),
+                ),
+                false => Refused::silently(
+                    Refusal::UnknownToken,
+                    format!(
+                        "bootstrap token {id} is not good for authentication, or its secret is another"
+                    ),
+                ),
+            });
         };
         let user = UserInfo {
             username: format!("system:bootstrap:{id}"),
@@ -92,13 +108,8 @@ fn check(stored: &Value, id: &str, secret: &str, now: DateTime<Utc>) -> Option<V
     if !bool::from(data("token-secret")?.ct_eq(secret.as_bytes())) || text("token-id")? != id {
         return None;
     }
-    if let Some(expiration) = text("expiration")
-        && !expiration.is_empty()
-    {
-        let until = DateTime::parse_from_rfc3339(&expiration).ok()?;
-        if now > until {
-            return None;
-        }
+    if has_expired(stored, now) {
+        return None;
     }
     if text("usage-bootstrap-authentication")? != "true" {
         return None;
@@ -116,6 +127,18 @@ fn check(stored: &Value, id: &str, secret: &str, now: DateTime<Utc>) -> Option<V
         }
     }
     Some(groups)
+}
+
+/// Whether its time is over, or cannot be read.
+fn has_expired(stored: &Value, now: DateTime<Utc>) -> bool {
+    let text = stored.pointer("/data/expiration").and_then(Value::as_str);
+    let Some(bytes) = text.and_then(|text| STANDARD.decode(text).ok()) else {
+        return false;
+    };
+    match std::str::from_utf8(&bytes) {
+        Ok("") | Err(_) => false,
+        Ok(text) => DateTime::parse_from_rfc3339(text).map_or(true, |until| now > until),
+    }
 }
 
 #[cfg(test)]

@@ -63,6 +63,12 @@ impl<'a> Jwt<'a> {
         }
     }
 
+    /// Whether the header names a key that is not among `keys`.
+    pub fn names_unknown_key(&self, keys: &[PublicKey]) -> bool {
+        let id = self.header.get("kid").and_then(Value::as_str);
+        id.is_some_and(|id| !keys.iter().any(|key| key.id == id))
+    }
+
     /// Whether one of `keys` signed it: those with the header's key ID, or all when it names none.
     pub fn verify(&self, keys: &[PublicKey]) -> bool {
         let algorithm = self.header.get("alg").and_then(Value::as_str);

@@ -13,6 +13,7 @@ pub mod bootstrap_token;
 pub mod cache;
 pub mod jwt;
 pub mod keys;
+mod refused;
 pub mod request_header;
 pub mod reviews;
 pub mod service_account;
@@ -20,6 +21,8 @@ pub mod token_file;
 pub mod token_request;
 pub mod union;
 pub mod x509;
+
+pub use refused::{REFUSALS, Refusal, Refused};
 
 use std::sync::Arc;
 
@@ -65,33 +68,6 @@ impl Authenticated {
             user.groups.push("system:authenticated".into());
         }
         self
-    }
-}
-
-/// Why credentials were refused. For the record only; clients get a bare 401.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Refused {
-    /// For example `token is expired`, `unknown signing key`, `audience mismatch`.
-    pub reason: String,
-}
-
-impl Refused {
-    /// For `reason`.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Refused {
-            reason: reason.into(),
-        }
-    }
-
-    /// One refusal out of several, as upstream aggregates errors.
-    pub fn all(reasons: Vec<String>) -> Self {
-        let mut reasons = reasons;
-        reasons.dedup();
-        match reasons.len() {
-            1 => Refused::new(reasons.remove(0)),
-            _ => Refused::new(format!("[{}]", reasons.join(", "))),
-        }
     }
 }
 

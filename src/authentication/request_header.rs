@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
 use crate::authentication::x509::{ClientCa, common_name};
-use crate::authentication::{Authenticated, Authenticator, Refused};
+use crate::authentication::{Authenticated, Authenticator, Refusal, Refused};
 use crate::request::{RequestContext, UserInfo};
 
 /// Which headers say what (`--requestheader-*`), all lower case.
@@ -43,16 +43,21 @@ impl Authenticator for RequestHeaders {
             return Ok(None);
         };
         self.ca.verify(&ctx.client_certificates).map_err(|error| {
-            Refused::new(format!(
-                "verifying the front proxy's certificate failed: {error}"
-            ))
+            Refused::of(
+                Refusal::FrontProxy,
+                format!(
+                    "verifying the front proxy's certificate failed: {}",
+                    error.reason
+                ),
+            )
         })?;
         if !self.allowed_names.is_empty() {
             let name = common_name(leaf).unwrap_or_default();
             if !self.allowed_names.contains(&name) {
-                return Err(Refused::new(format!(
-                    "x509: subject with cn={name} is not in the allowed list"
-                )));
+                return Err(Refused::of(
+                    Refusal::FrontProxy,
+                    format!("x509: subject with cn={name} is not in the allowed list"),
+                ));
             }
         }
         let user = self.headers.user(&ctx.headers);

@@ -53,6 +53,9 @@ pub async fn token_review(
             status
         }
         Ok(None) => json!({"user": {}, "error": "invalid bearer token"}),
+        Err(refused) if refused.is_silent => {
+            json!({"user": {}, "error": "invalid bearer token"})
+        }
         Err(refused) => {
             json!({"user": {}, "error": format!("[invalid bearer token, {}]", refused.reason)})
         }

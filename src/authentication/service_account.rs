@@ -17,7 +17,9 @@ use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::authentication::jwt::Jwt;
 use crate::authentication::keys::PublicKey;
-use crate::authentication::{Authenticated, Refused, TokenAuthenticator, common_audiences};
+use crate::authentication::{
+    Authenticated, Refusal, Refused, TokenAuthenticator, common_audiences,
+};
 use crate::request::UserInfo;
 
 /// Extra key with the ID of the credential.
@@ -67,7 +69,12 @@ impl TokenAuthenticator for ServiceAccountTokens {
             return Ok(None);
         }
         if !jwt.verify(&self.keys) {
-            return Err(Refused::new(
+            let class = match jwt.names_unknown_key(&self.keys) {
+                true => Refusal::UnknownKey,
+                false => Refusal::BadSignature,
+            };
+            return Err(Refused::of(
+                class,
                 "go-jose/go-jose: error in cryptographic primitive",
             ));
         }
@@ -82,11 +89,15 @@ impl TokenAuthenticator for ServiceAccountTokens {
         };
         let common = common_audiences(wanted, &own);
         if common.is_empty() && !wanted.is_empty() {
-            return Err(Refused::new(format!(
-                "token audiences {} is invalid for the target audiences {}",
-                go_list(&own),
-                go_list(wanted),
-            )));
+            let class = Refusal::WrongAudience;
+            return Err(Refused::of(
+                class,
+                format!(
+                    "token audiences {} is invalid for the target audiences {}",
+                    go_list(&own),
+                    go_list(wanted),
+                ),
+            ));
         }
         let mut found = match is_legacy {
             true => self.legacy(token, &jwt).await?,
@@ -105,7 +116,8 @@ impl ServiceAccountTokens {
         let namespace = at("/namespace");
         let (name, uid) = (at("/serviceaccount/name"), at("/serviceaccount/uid"));
         if namespace.is_empty() || name.is_empty() || uid.is_empty() {
-            return Err(Refused::new(
+            return Err(Refused::of(
+                Refusal::Malformed,
                 "Token is invalid: service account claims are missing",
             ));
         }
@@ -168,18 +180,21 @@ impl ServiceAccountTokens {
             (&uid, "serviceAccountUID"),
         ] {
             if value.is_empty() {
-                return Err(Refused::new(format!("{label} claim is missing")));
+                return Err(Refused::of(
+                    Refusal::Malformed,
+                    format!("{label} claim is missing"),
+                ));
             }
         }
         let subject = format!("system:serviceaccount:{namespace}:{name}");
         if jwt.text("/sub") != subject {
-            return Err(Refused::new("sub claim is invalid"));
+            return Err(Refused::of(Refusal::Malformed, "sub claim is invalid"));
         }
         let mut annotations = vec![("authentication.k8s.io/legacy-token", subject)];
         let mut warnings = Vec::new();
         if self.lookup {
             let secret = self.get("secrets", &namespace, &secret_name).await?;
-            let secret = secret.ok_or_else(|| Refused::new("Token has been invalidated"))?;
+            let secret = secret.ok_or_else(|| revoked("Token has been invalidated"))?;
             check_legacy_secret(&secret, token)?;
             let account = self
                 .check_account(&namespace, &name, &uid, Utc::now())
@@ -236,18 +251,16 @@ impl ServiceAccountTokens {
     ) -> Result<Arc<Value>, Refused> {
         let account = self.get("serviceaccounts", namespace, name).await?;
         let Some(account) = account else {
-            return Err(Refused::new(format!(
-                "serviceaccounts \"{name}\" not found"
-            )));
+            return Err(revoked(format!("serviceaccounts \"{name}\" not found")));
         };
         if is_deleted(&account, now) {
-            return Err(Refused::new(format!(
+            return Err(revoked(format!(
                 "service account {namespace}/{name} has been deleted"
             )));
         }
         let own = text(&account, "/metadata/uid");
         if own != uid {
-            return Err(Refused::new(format!(
+            return Err(revoked(format!(
                 "service account UID ({own}) does not match claim ({uid})"
             )));
         }
@@ -270,7 +283,7 @@ impl ServiceAccountTokens {
         });
         match is_same {
             true => Ok(()),
-            false => Err(Refused::new(INVALIDATED)),
+            false => Err(revoked(INVALIDATED)),
         }
     }
 
@@ -282,7 +295,8 @@ impl ServiceAccountTokens {
         name: &str,
     ) -> Result<Option<Arc<Value>>, Refused> {
         let resource = GroupResource::new("", resource);
-        let failed = |status: crate::api::status::Status| Refused::new(status.message);
+        let failed =
+            |status: crate::api::status::Status| Refused::of(Refusal::LookupFailed, status.message);
         let cached = self.objects.get_cached(&resource, namespace, name).await;
         match cached.map_err(failed)? {
             Some(object) => Ok(Some(object)),
@@ -321,37 +335,47 @@ fn check_times(jwt: &Jwt<'_>, now: DateTime<Utc>) -> Result<(), Refused> {
         .seconds("/exp")
         .is_some_and(|exp| now > exp + LEEWAY_SECONDS)
     {
-        return Err(Refused::new("service account token has expired"));
+        return Err(Refused::of(
+            Refusal::Expired,
+            "service account token has expired",
+        ));
     }
     if jwt
         .seconds("/nbf")
         .is_some_and(|nbf| now + LEEWAY_SECONDS < nbf)
     {
-        return Err(Refused::new("service account token is not valid yet"));
+        return Err(Refused::of(
+            Refusal::NotYetValid,
+            "service account token is not valid yet",
+        ));
     }
     Ok(())
 }
 
 fn check_legacy_secret(secret: &Value, token: &str) -> Result<(), Refused> {
     if secret.pointer("/metadata/deletionTimestamp").is_some() {
-        return Err(Refused::new("Token has been invalidated"));
+        return Err(revoked("Token has been invalidated"));
     }
     let stored = STANDARD
         .decode(text(secret, "/data/token"))
         .unwrap_or_default();
     if !bool::from(stored.ct_eq(token.as_bytes())) {
-        return Err(Refused::new("Token does not match server's copy"));
+        return Err(revoked("Token does not match server's copy"));
     }
     let invalid_since = secret
         .pointer("/metadata/labels")
         .and_then(|labels| labels.get(LEGACY_INVALID_SINCE))
         .and_then(Value::as_str);
     match invalid_since {
-        Some(_) => Err(Refused::new(
+        Some(_) => Err(revoked(
             "the token in secret has been marked as invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the 'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token",
         )),
         None => Ok(()),
     }
+}
+
+fn revoked(reason: impl Into<String>) -> Refused {
+    Refused::of(Refusal::Revoked, reason)
 }
 
 fn is_deleted(object: &Value, now: DateTime<Utc>) -> bool {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::authentication::{Authenticated, Authenticator, Refused, TokenAuthenticator, bearer};
+use crate::authentication::jwt::Jwt;
+use crate::authentication::{
+    Authenticated, Authenticator, Refusal, Refused, TokenAuthenticator, bearer,
+};
 use crate::request::{RequestContext, UserInfo};
 
 /// Whether and where nobody may ask.
@@ -35,23 +38,23 @@ impl Authenticator for RequestAuthenticator {
         &self,
         ctx: &mut RequestContext,
     ) -> Result<Option<Authenticated>, Refused> {
-        let mut reasons = Vec::new();
+        let mut refusals = Vec::new();
         for authenticator in &self.by_connection {
             match authenticator.authenticate(ctx).await {
                 Ok(Some(found)) => return Ok(Some(found.in_authenticated_group())),
                 Ok(None) => {}
-                Err(refused) => reasons.push(refused.reason),
+                Err(refused) => refusals.push(refused),
             }
         }
         if let Some(tokens) = &self.tokens {
             match by_token(&**tokens, ctx).await {
                 Ok(Some(found)) => return Ok(Some(found.in_authenticated_group())),
                 Ok(None) => {}
-                Err(refused) => reasons.push(refused.reason),
+                Err(refused) => refusals.push(refused),
             }
         }
-        if !reasons.is_empty() {
-            return Err(Refused::all(reasons));
+        if !refusals.is_empty() {
+            return Err(Refused::all(refusals));
         }
         let allowed = match &self.anonymous {
             Anonymous::Off => false,
@@ -68,18 +71,34 @@ async fn by_token(
 ) -> Result<Option<Authenticated>, Refused> {
     let token = match bearer::from_header(ctx) {
         Some(token) => token,
-        None => match bearer::from_websocket(ctx).map_err(Refused::new)? {
+        None => match bearer::from_websocket(ctx)
+            .map_err(|reason| Refused::of(Refusal::Malformed, reason))?
+        {
             Some(token) => token,
             None => return Ok(None),
         },
     };
     match tokens.authenticate_token(&token, &[]).await {
         Ok(Some(found)) => Ok(Some(found)),
-        Ok(None) => Err(Refused::new("invalid bearer token")),
-        Err(refused) => Err(Refused::new(format!(
-            "[invalid bearer token, {}]",
-            refused.reason
-        ))),
+        Ok(None) => Err(unknown(&token)),
+        Err(refused) => Err(Refused::of(
+            refused.class,
+            format!("[invalid bearer token, {}]", refused.reason),
+        )),
+    }
+}
+
+/// A token that no authenticator knows: what can be told from its looks.
+fn unknown(token: &str) -> Refused {
+    match Jwt::parse(token) {
+        Some(jwt) => {
+            let issuer = jwt.text("/iss");
+            Refused::of(
+                Refusal::UnknownIssuer,
+                format!("invalid bearer token: its issuer {issuer:?} is not one of this server's"),
+            )
+        }
+        None => Refused::of(Refusal::UnknownToken, "invalid bearer token"),
     }
 }
 
@@ -102,17 +121,17 @@ impl TokenAuthenticator for TokenUnion {
         token: &str,
         audiences: &[String],
     ) -> Result<Option<Authenticated>, Refused> {
-        let mut reasons = Vec::new();
+        let mut refusals = Vec::new();
         for member in &self.members {
             match member.authenticate_token(token, audiences).await {
                 Ok(Some(found)) => return Ok(Some(found.in_authenticated_group())),
                 Ok(None) => {}
-                Err(refused) => reasons.push(refused.reason),
+                Err(refused) => refusals.push(refused),
             }
         }
-        match reasons.is_empty() {
+        match refusals.is_empty() {
             true => Ok(None),
-            false => Err(Refused::all(reasons)),
+            false => Err(Refused::all(refusals)),
         }
     }
 }

@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::authentication::service_account::CREDENTIAL_ID;
-use crate::authentication::{Authenticated, Authenticator, Refused};
+use crate::authentication::{Authenticated, Authenticator, Refusal, Refused};
 use crate::request::{RequestContext, UserInfo};
 use crate::telemetry::Metrics;
 
@@ -63,14 +63,30 @@ impl ClientCa {
     }
 
     /// Whether `chain` (leaf first) is a good client certificate now.
-    pub fn verify(&self, chain: &[CertificateDer<'static>]) -> Result<(), String> {
-        let (leaf, intermediates) = chain.split_first().ok_or("no certificate")?;
+    pub fn verify(&self, chain: &[CertificateDer<'static>]) -> Result<(), Refused> {
+        let invalid = |reason: &str| Refused::of(Refusal::CertificateInvalid, reason);
+        let (leaf, intermediates) = chain.split_first().ok_or(invalid("no certificate"))?;
         let verifier = self.verifier.load();
-        let verifier = Option::as_ref(&verifier).ok_or("no CA bundle")?;
+        let verifier = Option::as_ref(&verifier).ok_or(invalid("no CA bundle"))?;
         verifier
             .verify_client_cert(leaf, intermediates, UnixTime::now())
             .map(|_| ())
-            .map_err(|error| error.to_string())
+            .map_err(|error| Refused::of(class_of(&error), error.to_string()))
+    }
+}
+
+fn class_of(error: &rustls::Error) -> Refusal {
+    use rustls::CertificateError as Bad;
+    let rustls::Error::InvalidCertificate(bad) = error else {
+        return Refusal::CertificateInvalid;
+    };
+    match bad {
+        Bad::Expired | Bad::ExpiredContext { .. } => Refusal::CertificateExpired,
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => Refusal::CertificateNotYetValid,
+        Bad::UnknownIssuer | Bad::BadSignature => Refusal::CertificateUnknownAuthority,
+        Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => Refusal::CertificateWrongPurpose,
+        Bad::Revoked => Refusal::CertificateRevoked,
+        _ => Refusal::CertificateInvalid,
     }
 }
 
@@ -124,7 +140,10 @@ impl Authenticator for ClientCertificates {
             return Ok(Some(entry.value().1.clone()));
         }
         self.ca.verify(&ctx.client_certificates).map_err(|error| {
-            Refused::new(format!("verifying the client certificate failed: {error}"))
+            Refused::of(
+                error.class,
+                format!("verifying the client certificate failed: {}", error.reason),
+            )
         })?;
         let (user, seconds_left) = user_of(leaf, &digest)?;
         if let Some(metrics) = &self.metrics {
@@ -164,8 +183,9 @@ fn user_of(
     certificate: &CertificateDer<'_>,
     digest: &[u8; 32],
 ) -> Result<(Option<UserInfo>, i64), Refused> {
+    let invalid = |reason: &str| Refused::of(Refusal::CertificateInvalid, reason);
     let (_, parsed) = X509Certificate::from_der(certificate)
-        .map_err(|_| Refused::new("the client certificate cannot be parsed"))?;
+        .map_err(|_| invalid("the client certificate cannot be parsed"))?;
     let left = parsed.validity().not_after.timestamp() - chrono::Utc::now().timestamp();
     let subject = parsed.subject();
     let name = subject
@@ -183,11 +203,9 @@ fn user_of(
     let uid = match uids.as_slice() {
         [] => "",
         [one] if !one.is_empty() => one,
-        [_] => return Err(Refused::new("the client certificate's UID is empty")),
+        [_] => return Err(invalid("the client certificate's UID is empty")),
         _ => {
-            return Err(Refused::new(
-                "the client certificate holds more than one UID",
-            ));
+            return Err(invalid("the client certificate holds more than one UID"));
         }
     };
     let mut user = UserInfo {

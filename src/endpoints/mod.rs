@@ -158,7 +158,8 @@ impl Endpoints {
         if verb == Verb::Patch && handlers::patch::patch_type(&request.ctx).is_none() {
             let mut status = Status::unsupported_media_type("415: Unsupported Media Type");
             status.details = Some(Box::default());
-            return Some(status);
+            let sent = request.ctx.header("content-type").unwrap_or("");
+            return Some(status.because(format!("media-type: {sent:?} was sent")));
         }
         None
     }

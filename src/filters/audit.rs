@@ -1,7 +1,9 @@
 //! Audit: evaluates the policy with the authenticated user and has the recorder emit the stages.
 //!
 //! A whole body is recorded before the answer leaves, so blocking modes keep their promise. A stream
-//! carries its ResponseComplete along and emits it when it ends or is dropped. [`Guarded`] owns a
+//! carries its ResponseComplete along and emits it when it ends or is dropped; so does a body that is
+//! too large for the connection's buffers, whose writing is a stage of its own (`response-write`,
+//! users.md 36). [`Guarded`] owns a
 //! request and sees to it that one whose task is dropped half-way is recorded too.
 
 use std::io::Read;
@@ -9,12 +11,13 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{FutureExt, Stream};
-use http::StatusCode;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::status::Status;
@@ -24,6 +27,11 @@ use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body, ByteStream, Requ
 
 /// A success is looked into for a `Status` up to this size.
 const STATUS_MAX_BYTES: usize = 16 * 1024;
+
+/// A body from this size on is recorded when it has been written: what is smaller leaves at once.
+const SLOW_WRITE_BYTES: usize = 512 * 1024;
+/// Large segments are handed out in pieces of this size, so that a slow reader shows.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// The filter.
 pub struct Audit {
@@ -97,6 +105,7 @@ impl Run {
         let is_long_running = ctx.info.is_long_running();
         note_status(ctx, &response);
         note_object(ctx, &self.decision, &response);
+        ctx.stages.settle();
         let code = response.status.as_u16();
         let shown = Response {
             code,
@@ -109,20 +118,49 @@ impl Run {
                 .ok();
         }
         ctx.audit.open = false;
+        if is_slow_to_write(ctx, &response) {
+            return self.recorded_write(ctx, response);
+        }
         if let Body::Stream(stream) = response.body {
-            response.body = Body::Stream(Box::pin(RecordedStream {
-                stream,
-                ctx: Box::new(ctx.clone()),
-                run: Some(self),
-                code,
-                bytes: 0,
-            }));
+            let writing = Writing::new("stream", u64::MAX);
+            response.body = self.recorded(ctx, stream, code, writing);
             return response;
         }
         self.emit(ctx, Stage::ResponseComplete, Some(shown))
             .await
             .ok();
         response
+    }
+
+    /// Has the last event wait until a large body is written, as upstream's does.
+    fn recorded_write(self, ctx: &mut RequestContext, mut response: ApiResponse) -> ApiResponse {
+        if let ResponseObject::Segments(shown) = shown_object(ctx, &self.decision, &response) {
+            ctx.audit.response_object = Some(shown.concat().into());
+        }
+        let length = body_bytes(&response.body);
+        let code = response.status.as_u16();
+        if let Body::Segments(segments) = std::mem::take(&mut response.body) {
+            response.headers.insert(CONTENT_LENGTH, length.into());
+            let writing = Writing::new("response-write", length as u64);
+            response.body = self.recorded(ctx, pieces(segments), code, writing);
+        }
+        response
+    }
+
+    fn recorded(
+        self,
+        ctx: &RequestContext,
+        stream: ByteStream,
+        code: u16,
+        writing: Writing,
+    ) -> Body {
+        Body::Stream(Box::pin(RecordedStream {
+            stream,
+            ctx: Box::new(ctx.clone()),
+            run: Some(self),
+            code,
+            writing,
+        }))
     }
 
     async fn panicked(self, ctx: &mut RequestContext, message: &str) {
@@ -254,13 +292,56 @@ fn is_plain_json(response: &ApiResponse) -> bool {
     is_json(response) && !response.headers.contains_key(CONTENT_ENCODING)
 }
 
+fn body_bytes(body: &Body) -> usize {
+    match body {
+        Body::Segments(segments) => segments.iter().map(Bytes::len).sum(),
+        Body::Empty | Body::Stream(_) => 0,
+    }
+}
+
+fn is_slow_to_write(ctx: &RequestContext, response: &ApiResponse) -> bool {
+    ctx.method != Method::HEAD && body_bytes(&response.body) >= SLOW_WRITE_BYTES
+}
+
+/// The segments in pieces, none of them copied.
+fn pieces(segments: Vec<Bytes>) -> ByteStream {
+    let pieces = segments.into_iter().flat_map(|mut segment| {
+        std::iter::from_fn(move || {
+            let length = segment.len().min(PIECE_BYTES);
+            (length > 0).then(|| segment.split_to(length))
+        })
+    });
+    Box::pin(futures::stream::iter(pieces.map(Ok)))
+}
+
+/// How far the writing of a body has come.
+struct Writing {
+    /// Name of the stage.
+    stage: &'static str,
+    began: Instant,
+    bytes: u64,
+    /// The connection drops a body of known length with its last byte, without asking for its end.
+    length: u64,
+}
+
+impl Writing {
+    fn new(stage: &'static str, length: u64) -> Self {
+        Writing {
+            stage,
+            began: Instant::now(),
+            bytes: 0,
+            length,
+        }
+    }
+}
+
 /// A stream that records the end of its request.
 struct RecordedStream {
     stream: ByteStream,
     ctx: Box<RequestContext>,
     run: Option<Run>,
     code: u16,
-    bytes: u64,
+    writing: Writing,
 }
 
 impl RecordedStream {
@@ -268,9 +349,14 @@ impl RecordedStream {
         let Some(run) = self.run.take() else {
             return;
         };
-        let began = self.ctx.stages.started();
-        let reason = format!("{} bytes", self.bytes);
-        self.ctx.stages.end("stream", began, outcome, reason);
+        let Writing {
+            stage,
+            began,
+            bytes,
+            ..
+        } = self.writing;
+        let reason = format!("{bytes} bytes");
+        self.ctx.stages.end(stage, began, outcome, reason);
         let response = Response {
             code: self.code,
             object: match self.ctx.audit.response_object {
@@ -296,7 +382,7 @@ impl Stream for RecordedStream {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = self.stream.as_mut().poll_next(cx);
         match &item {
-            Poll::Ready(Some(Ok(bytes))) => self.bytes += bytes.len() as u64,
+            Poll::Ready(Some(Ok(bytes))) => self.writing.bytes += bytes.len() as u64,
             Poll::Ready(Some(Err(_))) => self.end("error"),
             Poll::Ready(None) => self.end("ok"),
             Poll::Pending => {}
@@ -307,7 +393,11 @@ impl Stream for RecordedStream {
 
 impl Drop for RecordedStream {
     fn drop(&mut self) {
-        self.end("closed by the client");
+        let outcome = match self.writing.bytes >= self.writing.length {
+            true => "ok",
+            false => "closed by the client",
+        };
+        self.end(outcome);
     }
 }
 

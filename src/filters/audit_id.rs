@@ -1,5 +1,8 @@
 //! Audit ID: the client's `Audit-ID` or a new UUID, on the request and on every answer
 //! (contract/audit.md §5). The outermost filter.
+//!
+//! A client may send any ID, also one that another request had. Its requests get an ID of ours
+//! beside it (`requestID` in the trace), so that they can always be told apart.
 
 use async_trait::async_trait;
 use http::{HeaderName, HeaderValue};
@@ -20,11 +23,13 @@ impl Filter for AuditId {
     }
 
     async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let sent = request.ctx.headers.get(&AUDIT_ID);
+        let sent = request.ctx.headers.get(&AUDIT_ID).cloned();
         let (id, header) = match sent.filter(|v| !v.is_empty()) {
             Some(value) => {
                 let id = String::from_utf8_lossy(value.as_bytes());
-                (id.into(), Some(value.clone()))
+                let own = uuid::Uuid::new_v4().hyphenated().to_string();
+                request.ctx.audit.request_id = Some(own.into());
+                (id.into(), Some(value))
             }
             None => {
                 let mut buffer = uuid::Uuid::encode_buffer();

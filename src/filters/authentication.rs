@@ -8,7 +8,7 @@ use http::HeaderName;
 
 use crate::api::status::Status;
 use crate::audit::Recorder;
-use crate::authentication::{Authenticated, Authenticator, bearer};
+use crate::authentication::{Authenticated, Authenticator, Refusal, Refused, bearer};
 use crate::filters::{Filter, Next};
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, RequestContext};
@@ -155,20 +155,21 @@ impl Filter for Authentication {
             }
             Ok(None) => {
                 self.count("failure", began.elapsed());
-                let reason = "no credentials that this server understands";
-                request
-                    .ctx
-                    .stages
-                    .end("authentication", began, "denied", reason);
+                let refused = Refused::of(
+                    Refusal::NoCredentials,
+                    "nothing was sent that this server understands, and anonymous requests are off",
+                );
+                let because = refused.because();
+                let stages = &mut request.ctx.stages;
+                stages.end("authentication", began, "denied", because);
                 self.refuse(request).await
             }
             Err(refused) => {
                 self.count("error", began.elapsed());
                 tracing::debug!(reason = %refused.reason, "unable to authenticate the request");
-                request
-                    .ctx
-                    .stages
-                    .end("authentication", began, "denied", refused.reason);
+                let because = refused.because();
+                let stages = &mut request.ctx.stages;
+                stages.end("authentication", began, "denied", because);
                 self.refuse(request).await
             }
         }

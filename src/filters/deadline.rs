@@ -153,7 +153,9 @@ fn timed_out(request: &mut ApiRequest, metrics: &Metrics, message: &str) -> ApiR
     const PASSED: &str = "the request's deadline has passed";
     let mut stuck = ctx.stages.cut("timeout", PASSED);
     if stuck.is_empty() {
-        ctx.stages.end("handler", Instant::now(), "timeout", PASSED);
+        // Between two stages.
+        let began = ctx.stages.last_end();
+        ctx.stages.end("handler", began, "timeout", PASSED);
         stuck.push("handler".into());
     }
     let stage = stuck.join(", ");

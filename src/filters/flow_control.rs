@@ -32,14 +32,16 @@ impl Filter for FlowControlFilter {
         let began = request.ctx.stages.begin("flow-control");
         match self.control.admit(&request.ctx).await {
             Ok(permit) => {
-                request.ctx.stages.end("flow-control", began, "ok", "");
+                let flow = permit.flow.clone();
+                request.ctx.stages.end("flow-control", began, "ok", flow);
                 let mut response = next.run(request).await;
                 permit.mark(&mut response.headers);
                 response
             }
             Err(rejected) => {
+                let because = format!("{}: {}", rejected.reason, rejected.flow);
                 let stages = &mut request.ctx.stages;
-                stages.end("flow-control", began, "rejected", rejected.reason);
+                stages.end("flow-control", began, "rejected", because);
                 too_many(rejected)
             }
         }

@@ -18,6 +18,8 @@ pub struct MaxInFlight {
 }
 
 struct Counter {
+    /// `readOnly` or `mutating`.
+    kind: &'static str,
     /// Zero: no limit.
     limit: i64,
     now: AtomicI64,
@@ -37,8 +39,9 @@ impl Drop for Held {
 impl MaxInFlight {
     /// `--max-requests-inflight` and `--max-mutating-requests-inflight`; zero is no limit.
     pub fn new(read_only: u32, mutating: u32, metrics: &Metrics) -> Self {
-        let counter = |limit: u32, kind: &str| {
+        let counter = |limit: u32, kind: &'static str| {
             Arc::new(Counter {
+                kind,
                 limit: i64::from(limit),
                 now: AtomicI64::new(0),
                 high: AtomicI64::new(0),
@@ -90,10 +93,17 @@ impl FlowControl for MaxInFlight {
             Some(held) => Ok(Permit {
                 headers: Vec::new(),
                 held: Some(Box::new(held)),
+                flow: counter.kind.into(),
             }),
             None => Err(Rejected {
                 retry_after_seconds: 1,
                 reason: "concurrency-limit",
+                flow: format!(
+                    "{} requests in flight: {} of at most {}",
+                    counter.kind,
+                    counter.now.load(Ordering::Acquire),
+                    counter.limit
+                ),
                 headers: Vec::new(),
             }),
         }

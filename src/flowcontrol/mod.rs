@@ -5,6 +5,8 @@
 
 mod max_in_flight;
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -21,6 +23,9 @@ pub struct Permit {
     pub headers: FlowHeaders,
     /// Frees the seats when dropped.
     pub held: Option<Box<dyn Send + Sync>>,
+    /// By which rules it runs, for the record: `schema "S", level "L"`, or the kind of in-flight
+    /// limit. Empty for requests that occupy nothing.
+    pub flow: Cow<'static, str>,
 }
 
 impl Permit {
@@ -29,6 +34,7 @@ impl Permit {
         Permit {
             headers: Vec::new(),
             held: None,
+            flow: Cow::Borrowed("not limited"),
         }
     }
 
@@ -47,6 +53,9 @@ pub struct Rejected {
     pub retry_after_seconds: u32,
     /// `queue-full`, `concurrency-limit`, `time-out` or `cancelled`.
     pub reason: &'static str,
+    /// By which rules, for the record: schema and level or the kind of in-flight limit, and how full
+    /// it was.
+    pub flow: String,
     /// Headers for the answer.
     pub headers: FlowHeaders,
 }

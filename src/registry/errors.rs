@@ -3,7 +3,7 @@
 
 use crate::api::resource::Resource;
 use crate::api::status::{Details, Status};
-use crate::storage::Error;
+use crate::storage::{Error, Failure};
 
 /// The operation in error texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,14 @@ pub fn storage_status(
     name: &str,
     operation: StorageOperation,
 ) -> Status {
+    let status = answer(error, resource, name, operation);
+    match error.failure() {
+        Failure::Conflict => status,
+        _ => status.because(format!("store/{}", error.because())),
+    }
+}
+
+fn answer(error: &Error, resource: &Resource, name: &str, operation: StorageOperation) -> Status {
     match error {
         Error::KeyExists { .. } => Status::already_exists(&resource.group_resource(), name),
         Error::Conflict { .. } => Status::modified(&resource.group_resource(), name),
@@ -54,7 +62,7 @@ pub fn storage_status(
             log(error, resource, name, operation);
             Status::failure(500, "", "etcdserver: mvcc: database space exceeded")
         }
-        Error::Uncertain => {
+        Error::Uncertain(_) => {
             log(error, resource, name, operation);
             server_timeout(resource, operation)
         }

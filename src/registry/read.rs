@@ -42,6 +42,16 @@ impl ReadVersion {
         })
     }
 
+    /// The word in stages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReadVersion::Latest => "latest",
+            ReadVersion::Any => "any",
+            ReadVersion::AtLeast(_) => "at least",
+            ReadVersion::Exact(_) => "exact",
+        }
+    }
+
     pub(crate) fn freshness(self) -> Freshness {
         match self {
             ReadVersion::Latest => Freshness::Latest,

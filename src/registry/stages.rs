@@ -26,7 +26,7 @@ pub(super) async fn store_stage<T>(
         Err(Error::KeyExists { .. } | Error::Conflict { .. }) => {
             ctx.stages.end(name, began, "conflict", "")
         }
-        Err(error) => ctx.stages.end(name, began, "error", error.to_string()),
+        Err(error) => ctx.stages.end(name, began, "error", error.because()),
     }
     result
 }

@@ -70,6 +70,10 @@ pub struct AuditState {
     pub dry_run: bool,
     /// The write changed nothing and was not stored.
     pub no_op: bool,
+    /// What is behind an error answer, see `Status::because`. For the record only.
+    pub because: Option<Box<str>>,
+    /// An ID of our own, where the client chose the audit ID: it can repeat that, but not this.
+    pub request_id: Option<Box<str>>,
     /// Field manager of a write.
     pub field_manager: Option<String>,
     /// Code of an answer given before the audit filter that is audited all the same (a bad

@@ -271,6 +271,7 @@ pub fn status_response(ctx: &mut RequestContext, status: &Status) -> ApiResponse
     });
     let bytes = encode(status, negotiated);
     ctx.audit.response_status = Some(status.to_json());
+    ctx.audit.because.clone_from(&status.because);
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = ApiResponse::new(code, negotiated.encoding.media_type(), bytes);
     let retry_after = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);

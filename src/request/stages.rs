@@ -1,4 +1,7 @@
 //! `StageTrace`: the record of what each pipeline stage did to one request.
+//!
+//! Everybody who does work for a request writes here; audit events, metrics, the slow-request log
+//! and `why` read. Names are the contract between them: see [`Stage::name`].
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -9,7 +12,8 @@ use smallvec::SmallVec;
 #[derive(Clone, Debug)]
 pub struct Stage {
     /// Name, for example `authentication`, `authorization`, `admission/NamespaceLifecycle`,
-    /// `store/create`. A part after `/` names the plugin, webhook or operation.
+    /// `mutating-webhook/<webhook>`, `validating-webhook/<webhook>`, `store/create`. A part after
+    /// `/` names the plugin, webhook or operation.
     pub name: Cow<'static, str>,
     /// Start, from the arrival of the request.
     pub offset: Duration,
@@ -17,7 +21,8 @@ pub struct Stage {
     pub duration: Duration,
     /// One word: `ok`, `allow`, `forbid`, `error`, `denied`, `conflict`, `timeout`, `skipped`, …
     pub outcome: Cow<'static, str>,
-    /// Why; may be empty. For operators, never sent to the client.
+    /// Why; may be empty. For operators, never sent to the client. Where a closed vocabulary
+    /// exists (storage failures, refused credentials) it is `class` or `class: details`.
     pub reason: Cow<'static, str>,
 }
 
@@ -39,6 +44,14 @@ impl StageTrace {
             stages: Vec::with_capacity(12),
             open: SmallVec::new(),
         }
+    }
+
+    /// As of a request that has been here for `age`, for tests of slow ones.
+    #[cfg(test)]
+    pub(crate) fn started_before(age: Duration) -> Self {
+        let mut trace = StageTrace::start();
+        trace.start -= age;
+        trace
     }
 
     /// When the request arrived.
@@ -83,6 +96,24 @@ impl StageTrace {
     pub fn running(&self) -> Option<(&str, Duration)> {
         let (name, began) = self.open.last()?;
         Some((name, began.elapsed()))
+    }
+
+    /// All stages that have begun and not ended, innermost first, and for how long they have run:
+    /// where a request that was dropped was stuck.
+    pub fn all_running(&self) -> impl Iterator<Item = (&str, Duration)> {
+        let open = self.open.iter().rev();
+        open.map(|(name, began)| (&**name, began.elapsed()))
+    }
+
+    /// When the last finished stage ended; the arrival when there is none.
+    pub fn last_end(&self) -> Instant {
+        let last = self.stages.last();
+        last.map_or(self.start, |s| self.start + s.offset + s.duration)
+    }
+
+    /// The request has its answer: what an early return left open is over.
+    pub fn settle(&mut self) {
+        self.open.clear();
     }
 
     /// Ends everything that runs, with one outcome: the request is given up. Answers the names,
@@ -135,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_names_all_that_ran() {
+    fn thread_37_a_cut_names_all_that_ran() {
         let mut trace = StageTrace::start();
         trace.begin("admission/MutatingAdmissionWebhook");
         trace.begin("mutating-webhook/slow");

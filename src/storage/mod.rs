@@ -24,6 +24,9 @@ use tokio::sync::mpsc;
 pub mod cacher;
 pub mod embedded;
 pub mod etcd;
+mod failure;
+
+pub use failure::{FAILURES, Failure};
 
 /// A store revision (etcd's `mod_revision`). Zero means "none" or "current", as each method says.
 pub type Revision = u64;
@@ -143,12 +146,14 @@ pub enum Error {
     /// The store cannot be reached, has no leader, or refuses for now. Nothing was written.
     #[error("store is unavailable: {reason}")]
     Unavailable {
-        /// Short class for the operator: `unreachable`, `no leader`, …
+        /// What kind of unavailable.
+        failure: Failure,
+        /// Details for the operator.
         reason: String,
     },
-    /// The operation timed out; a write may or may not have happened.
-    #[error("store did not answer in time")]
-    Uncertain,
+    /// The answer was lost, or did not come in time: a write may or may not have happened.
+    #[error("store did not answer ({})", .0.as_str())]
+    Uncertain(Failure),
     /// The store refused the credentials.
     #[error("store denied permission")]
     PermissionDenied,

@@ -90,7 +90,7 @@ async fn a_directory_opens_once() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = open(dir.path());
     let second = EmbeddedStore::open(dir.path(), EmbeddedOptions::default());
-    let Err(Error::Unavailable { reason }) = second.map(|_| ()) else {
+    let Err(Error::Unavailable { reason, .. }) = second.map(|_| ()) else {
         panic!("opened twice");
     };
     assert!(reason.contains("in use"), "{reason}");

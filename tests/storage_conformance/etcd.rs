@@ -55,7 +55,10 @@ async fn a_lost_etcd_is_told() {
     assert!(matches!(read, Err(Error::Unavailable { .. })), "{read:?}");
     let written = store.create("/a/a", Bytes::new(), None).await;
     assert!(
-        matches!(written, Err(Error::Unavailable { .. } | Error::Uncertain)),
+        matches!(
+            written,
+            Err(Error::Unavailable { .. } | Error::Uncertain(_))
+        ),
         "{written:?}"
     );
     let again = EtcdStore::connect(options).await.map(|_| ());

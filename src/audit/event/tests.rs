@@ -102,6 +102,69 @@ fn a_create_at_full_level() {
 }
 
 #[test]
+fn thread_25_requests_with_the_same_client_chosen_id_can_be_told_apart() {
+    let mut ids = std::collections::HashSet::new();
+    for own in ["own-1", "own-2"] {
+        let mut ctx = context(Method::GET, "/api/v1/namespaces/n/pods/p");
+        ctx.audit_id = "chosen".into();
+        ctx.audit.request_id = Some(own.into());
+        for stage in [Stage::RequestReceived, Stage::ResponseComplete] {
+            let event = render(&ctx, AuditLevel::Metadata, stage, Some(Response::default()));
+            assert_eq!(event["auditID"], "chosen", "the client's ID is kept");
+            let trace = event["annotations"][TRACE_ANNOTATION].as_str();
+            let trace: Value = serde_json::from_str(trace.expect("a trace")).expect("JSON");
+            assert_eq!(trace["clientAuditID"], true);
+            ids.insert(trace["requestID"].as_str().map(str::to_string));
+        }
+    }
+    assert_eq!(ids.len(), 2);
+}
+
+#[test]
+fn thread_26_the_record_says_how_the_caller_was_authenticated() {
+    let mut ctx = context(Method::GET, "/api/v1/namespaces/n/pods/p");
+    ctx.authenticated_by = Some("service-account");
+    let event = render(
+        &ctx,
+        AuditLevel::Metadata,
+        Stage::ResponseComplete,
+        Some(Response::default()),
+    );
+    let trace = event["annotations"][TRACE_ANNOTATION].as_str();
+    let trace: Value = serde_json::from_str(trace.expect("a trace")).expect("JSON");
+    assert_eq!(trace["by"], "service-account");
+}
+
+#[test]
+fn thread_38_slow_requests_have_upstreams_latency_annotations() {
+    let mut ctx = context(Method::POST, "/api/v1/namespaces/n/pods");
+    ctx.stages = crate::request::StageTrace::started_before(Duration::from_millis(2500));
+    let long_ago = ctx.stages.started();
+    for stage in ["flow-control", "validating-webhook/w", "store/create"] {
+        ctx.stages.end(stage, long_ago, "ok", "");
+    }
+    let response = Response {
+        code: 201,
+        ..Response::default()
+    };
+    let event = render(
+        &ctx,
+        AuditLevel::Metadata,
+        Stage::ResponseComplete,
+        Some(response),
+    );
+    for key in ["total", "apf-queue-wait", "validating-webhook", "etcd"] {
+        let value = &event["annotations"][format!("apiserver.latency.k8s.io/{key}")];
+        assert!(
+            value.as_str().is_some_and(|v| v.starts_with("2.5")),
+            "{key}: {value}"
+        );
+    }
+    let absent = &event["annotations"]["apiserver.latency.k8s.io/mutating-webhook"];
+    assert!(absent.is_null(), "{absent}");
+}
+
+#[test]
 fn order_of_fields() {
     let ctx = context(Method::GET, "/api/v1/namespaces/n/pods/p");
     let response = Response {

@@ -78,13 +78,17 @@ pub async fn read(request: &mut ApiRequest) -> Result<Bytes, Status> {
         }
     }
     if size > BODY_BYTES_MAX {
-        request
-            .ctx
-            .stages
-            .end("read-body", began, "error", "too large");
-        return Err(Status::too_large(format!("limit is {BODY_BYTES_MAX}")));
+        // A client may have announced more than was read.
+        let announced = request.ctx.header("content-length");
+        let announced = announced.and_then(|l| l.parse().ok()).unwrap_or(size);
+        let bytes = announced.max(size);
+        let because = format!("too-large: {bytes} bytes, at most {BODY_BYTES_MAX} are read");
+        let stages = &mut request.ctx.stages;
+        stages.end("read-body", began, "error", because.clone());
+        return Err(Status::too_large(format!("limit is {BODY_BYTES_MAX}")).because(because));
     }
-    request.ctx.stages.end("read-body", began, "ok", "");
+    let read = format!("{size} bytes");
+    request.ctx.stages.end("read-body", began, "ok", read);
     Ok(match parts.len() {
         1 => parts.remove(0),
         _ => Bytes::from(parts.concat()),
@@ -108,6 +112,7 @@ pub fn content_encoding(ctx: &RequestContext, custom: bool) -> Result<Encoding, 
         Status::unsupported_media_type(format!(
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml{protobuf}"
         ))
+        .because(format!("media-type: {header:?} was sent"))
     })
 }
 

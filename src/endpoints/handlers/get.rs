@@ -1,5 +1,7 @@
 //! GET of one object: cached bytes, as they are, unless the client asked for another form.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::StatusCode;
 
@@ -8,7 +10,7 @@ use crate::endpoints::handlers::special;
 use crate::endpoints::{Endpoints, render};
 use crate::registry::{ReadVersion, Target};
 use crate::request::negotiate::{Encoding, Negotiated};
-use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body};
+use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body, RequestContext};
 use crate::storage::cacher::CachedObject;
 
 /// Answers one object.
@@ -28,18 +30,33 @@ pub async fn get(
     };
     let began = ctx.stages.begin("cache/get");
     let found = endpoints.registry.get(target, version).await;
-    ctx.stages.end(
-        "cache/get",
-        began,
-        if found.is_ok() { "ok" } else { "error" },
-        "",
-    );
+    end_read(ctx, "cache/get", began, version, found.as_ref().err());
     let cached = found?;
     if is_plain(negotiated) && !needs_conversion(target) {
         return Ok(plain(ctx, &cached));
     }
     let object = endpoints.registry.cached_tree(&cached, &target.resource)?;
     render::object(ctx, target, negotiated, StatusCode::OK, &object)
+}
+
+/// Ends the stage of a read from the watch cache. Most of its time is the wait for the asked
+/// freshness, so a success says which that was; an error says what is behind it.
+pub fn end_read(
+    ctx: &mut RequestContext,
+    stage: &'static str,
+    began: Instant,
+    version: ReadVersion,
+    error: Option<&Status>,
+) {
+    let stages = &mut ctx.stages;
+    match error {
+        None => stages.end(stage, began, "ok", version.as_str()),
+        Some(status) if status.code == 404 => stages.end(stage, began, "not found", ""),
+        Some(status) => {
+            let because = status.because.clone().unwrap_or_default();
+            stages.end(stage, began, "error", because.into_string());
+        }
+    }
 }
 
 /// Whether the client takes the cached bytes as they are.
@@ -53,7 +70,7 @@ pub fn needs_conversion(target: &Target) -> bool {
     row.version != row.storage_version.version || row.group != row.storage_version.group
 }
 
-fn plain(ctx: &mut crate::request::RequestContext, cached: &CachedObject) -> ApiResponse {
+fn plain(ctx: &mut RequestContext, cached: &CachedObject) -> ApiResponse {
     let json = cached.json();
     if ctx.audit.level >= AuditLevel::RequestResponse {
         ctx.audit.response_object = Some(json.clone());

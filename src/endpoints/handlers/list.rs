@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::options::ListOptions;
 use crate::api::status::Status;
-use crate::endpoints::handlers::get::{is_plain, needs_conversion};
+use crate::endpoints::handlers::get::{end_read, is_plain, needs_conversion};
 use crate::endpoints::handlers::{select, special};
 use crate::endpoints::{Endpoints, render};
 use crate::registry::{Listing, Page, Target, list_status};
@@ -43,13 +43,9 @@ pub async fn list(
         .registry
         .list_raw(target, version, &selection, page.clone())
         .await;
-    ctx.stages.end(
-        "cache/list",
-        began,
-        if listed.is_ok() { "ok" } else { "error" },
-        "",
-    );
-    let listing = listed.map_err(|error| continue_status(&error, target, &page))?;
+    let listed = listed.map_err(|error| continue_status(&error, target, &page));
+    end_read(ctx, "cache/list", began, version, listed.as_ref().err());
+    let listing = listed?;
     let metadata = list_metadata(target, &listing, selection.is_everything());
     if is_plain(negotiated) && !needs_conversion(target) {
         return Ok(plain(ctx, target, &listing, &metadata));
@@ -76,6 +72,7 @@ fn continue_status(error: &Error, target: &Target, page: &Page) -> Status {
          results. Continuing with the provided token results in an inconsistent list - objects that were created, \
          modified, or deleted between the time the first chunk was returned and now may show up in the list.",
     );
+    status = status.because(format!("store/{}", error.because()));
     status.continue_token = Some(select::continue_token(relative.trim_end_matches('\0'), -1));
     status
 }

@@ -43,12 +43,15 @@ pub async fn watch(
         .registry
         .watch(target, start, selection, watch_options)
         .await;
-    ctx.stages.end(
-        "cache/watch",
-        began,
-        if started.is_ok() { "ok" } else { "error" },
-        "",
-    );
+    match &started {
+        Ok(_) => ctx.stages.end("cache/watch", began, "ok", ""),
+        Err(error) => {
+            let because = format!("store/{}", error.because());
+            ctx.stages
+                .end("cache/watch", began, "error", because.clone());
+            ctx.audit.because = Some(because.into());
+        }
+    }
     let include = render::include_object(ctx)?;
     let framer = Framer {
         registry: endpoints.registry.clone(),

@@ -175,6 +175,47 @@ async fn streams_end_with_their_event() {
 }
 
 #[tokio::test]
+async fn thread_36_writing_a_large_answer_is_a_stage_of_its_own() {
+    let size = 3 * SLOW_WRITE_BYTES;
+    for read_all in [true, false] {
+        let sink = Arc::new(MemorySink::default());
+        let filters: Vec<Box<dyn Filter>> = vec![Box::new(Audit::new(recorder(&sink)))];
+        let body = format!("{{\"kind\":\"PodList\",\"pad\":\"{}\"}}", "x".repeat(size));
+        let length = body.len();
+        let endpoint = Scripted(Box::new(move || {
+            ApiResponse::new(StatusCode::OK, "application/json", body.clone())
+        }));
+        let mut request = request("/api/v1/pods");
+        let response = Next::new(&filters, &endpoint).run(&mut request).await;
+        assert_eq!(response.headers[CONTENT_LENGTH], length.to_string());
+        assert_eq!(stages(&sink.events()), ["RequestReceived"]);
+        let Body::Stream(mut stream) = response.body else {
+            panic!("a large body is handed out in pieces");
+        };
+        let mut read = stream.next().await.expect("a piece").expect("bytes").len();
+        while read_all && let Some(Ok(piece)) = stream.next().await {
+            read += piece.len();
+        }
+        drop(stream);
+        let events = sink.events();
+        assert_eq!(stages(&events), ["RequestReceived", "ResponseComplete"]);
+        assert_eq!(events[1]["responseObject"]["kind"], "PodList");
+        let trace = events[1]["annotations"][crate::audit::event::TRACE_ANNOTATION].as_str();
+        let trace: Value = serde_json::from_str(trace.expect("a trace")).expect("JSON");
+        let last = trace["stages"].as_array().and_then(|s| s.last());
+        let last = last.expect("a stage");
+        assert_eq!(last[0], "response-write");
+        let outcome = if read_all {
+            "ok"
+        } else {
+            "closed by the client"
+        };
+        assert_eq!(last[3], outcome);
+        assert_eq!(last[4], format!("{read} bytes"));
+    }
+}
+
+#[tokio::test]
 async fn panics_are_recorded_and_raised_again() {
     let sink = Arc::new(MemorySink::default());
     let filters: Vec<Box<dyn Filter>> = vec![Box::new(Audit::new(recorder(&sink)))];

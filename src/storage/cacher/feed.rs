@@ -12,7 +12,7 @@ use super::State;
 use super::object::{CachedObject, EventType};
 use super::objects::Objects;
 use super::window::{Change, Window};
-use crate::storage::{Error, Event, KeyValue, Range, Revision, WatchMessage};
+use crate::storage::{Error, Event, Failure, KeyValue, Range, Revision, WatchMessage};
 
 /// Keys of the first page of a fill; later pages aim at [`PAGE_BYTES`].
 const PAGE_KEYS_FIRST: usize = 500;
@@ -122,6 +122,7 @@ impl Feed {
             }
         }
         Lost::Stream(Error::Unavailable {
+            failure: Failure::Unreachable,
             reason: "watch ended".into(),
         })
     }

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::pulse::Pulse;
 use super::stats::CacherStats;
-use crate::storage::{Error, LocalRevision, Revision, Storage};
+use crate::storage::{Error, Failure, LocalRevision, Revision, Storage};
 
 /// How often progress is asked for while somebody waits.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -81,7 +81,9 @@ impl RevisionCheck {
             // A task of its own: it must go on when the reader who started it gives up.
             tokio::spawn(self.clone().fly(stats.clone()));
         }
-        receiver.await.unwrap_or(Err(Error::Uncertain))
+        receiver
+            .await
+            .unwrap_or(Err(Error::Uncertain(Failure::Closed)))
     }
 
     async fn fly(self: Arc<Self>, stats: Arc<CacherStats>) {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{OwnedPermit, Sender, error::TrySendError};
 use super::tables::{Record, Tables};
 use super::writer::Committed;
 use super::{Shared, closed};
-use crate::storage::{Error, Event, KeyValue, Revision, WatchMessage};
+use crate::storage::{Error, Event, Failure, KeyValue, Revision, WatchMessage};
 
 /// Events of one message; bounds what a slow watch can hold in memory.
 pub(super) const EVENTS_PER_MESSAGE: usize = 64;
@@ -95,6 +95,7 @@ impl Hub {
     pub(super) fn end_slow(&self, last: OwnedPermit<WatchMessage>) {
         self.slow.fetch_add(1, Ordering::Relaxed);
         last.send(WatchMessage::Failed(Error::Unavailable {
+            failure: Failure::Overloaded,
             reason: "watch was too slow".to_owned(),
         }));
     }

@@ -39,7 +39,7 @@ use self::queue::Queue;
 use self::tables::{Expiries, Tables};
 use self::writer::{Change, Rejection, Write, Writer};
 use super::{
-    Error, Got, Listed, LocalRevision, Range, Revision, Storage, StoreStatus, WatchStream,
+    Error, Failure, Got, Listed, LocalRevision, Range, Revision, Storage, StoreStatus, WatchStream,
 };
 
 mod catchup;
@@ -213,7 +213,7 @@ impl EmbeddedStore {
             Ok(Ok(revision)) => Ok(revision),
             Ok(Err(Rejection::Mismatch)) => Err(self.conflict(key, &change)),
             Ok(Err(Rejection::Failed(error))) => Err(error),
-            Err(_) => Err(Error::Uncertain),
+            Err(_) => Err(Error::Uncertain(Failure::Closed)),
         }
     }
 
@@ -384,6 +384,7 @@ async fn blocking<T: Send + 'static>(
 
 fn closed() -> Error {
     Error::Unavailable {
+        failure: Failure::Closed,
         reason: "store is closed".to_owned(),
     }
 }

@@ -22,7 +22,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 
 use super::index::{FIRST_REVISION, Index, Version};
 use super::writer::Committed;
-use crate::storage::{Error, KeyValue, Revision};
+use crate::storage::{Error, Failure, KeyValue, Revision};
 
 /// What the `format` entry of `meta` must say.
 const FORMAT: u64 = 1;
@@ -261,6 +261,7 @@ impl Tables {
         let lasting = match &first {
             Error::NoSpace => Error::NoSpace,
             other => Error::Unavailable {
+                failure: Failure::Closed,
                 reason: format!("an earlier write failed, restart needed: {other:?}"),
             },
         };
@@ -420,6 +421,7 @@ fn corrupt(reason: String) -> Error {
 fn open_error(error: &fjall::Error, dir: &Path) -> Error {
     match error {
         fjall::Error::Locked => Error::Unavailable {
+            failure: Failure::Unreachable,
             reason: format!("{} is in use by another process", dir.display()),
         },
         other => storage_error(other),
@@ -451,6 +453,7 @@ fn storage_error(error: &fjall::Error) -> Error {
             reason: format!("disk: {io}"),
         },
         None if matches!(error, fjall::Error::Poisoned) => Error::Unavailable {
+            failure: Failure::Closed,
             reason: "an earlier write failed".to_owned(),
         },
         _ => corrupt(error.to_string()),

@@ -266,7 +266,7 @@ impl Batch {
     fn fail(&mut self, error: &Error) {
         let told = match error {
             Error::NoSpace | Error::Unavailable { .. } => error.clone(),
-            _ => Error::Uncertain,
+            other => Error::Uncertain(other.failure()),
         };
         for (_, result) in &mut self.answers {
             *result = Err(Rejection::Failed(told.clone()));

@@ -6,7 +6,7 @@
 
 use std::error::Error as _;
 
-use crate::storage::Error;
+use crate::storage::{Error, Failure};
 
 /// What kind of call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,16 @@ impl Call {
     /// The error of a call that was not answered.
     pub(super) fn timed_out(self) -> Error {
         match self {
-            Self::Write => Error::Uncertain,
-            Self::Read => unavailable("timeout"),
+            Self::Write => Error::Uncertain(Failure::Timeout),
+            Self::Read => unavailable(Failure::Timeout, "etcd did not answer in time"),
+        }
+    }
+
+    /// The error of a call of which nobody knows what became of it.
+    fn lost(self, failure: Failure, reason: &str) -> Error {
+        match self {
+            Self::Write => Error::Uncertain(failure),
+            Self::Read => unavailable(failure, reason),
         }
     }
 }
@@ -96,9 +104,9 @@ fn by_text(text: &str, call: Call) -> Option<Error> {
         Error::TooLarge
     } else if says("no leader") {
         // Refused before it was proposed.
-        unavailable("no leader")
+        unavailable(Failure::NoLeader, text)
     } else if says("too many requests") {
-        unavailable("too many requests")
+        unavailable(Failure::Overloaded, text)
     } else if says("not capable") || says("corrupt cluster") {
         Error::Corrupt {
             reason: text.to_owned(),
@@ -109,12 +117,12 @@ fn by_text(text: &str, call: Call) -> Option<Error> {
         || says("user name is empty")
     {
         Error::PermissionDenied
-    } else if says("request timed out")
-        || says("leader changed")
-        || says("server stopped")
-        || says("raft: stopped")
-    {
+    } else if says("leader changed") || says("leader failure") || says("due to connection lost") {
+        call.lost(Failure::NoLeader, text)
+    } else if says("request timed out") {
         call.timed_out()
+    } else if says("server stopped") || says("raft: stopped") {
+        call.lost(Failure::Unreachable, text)
     } else if says(LEASE_GONE) {
         Error::Other {
             reason: LEASE_GONE.to_owned(),
@@ -128,10 +136,10 @@ fn by_text(text: &str, call: Call) -> Option<Error> {
 fn lost(text: &str, call: Call) -> Error {
     let never_sent = ["tcp connect error", "onnection refused", "dns error"];
     let never_sent = never_sent.iter().any(|part| text.contains(part));
-    if call == Call::Write && !never_sent {
-        return Error::Uncertain;
+    match never_sent {
+        true => unavailable(Failure::Unreachable, text),
+        false => call.lost(Failure::Unreachable, text),
     }
-    unavailable("unreachable")
 }
 
 /// Whether a put failed because its lease was gone.
@@ -139,8 +147,9 @@ pub(super) fn is_lease_gone(error: &Error) -> bool {
     matches!(error, Error::Other { reason } if reason == LEASE_GONE)
 }
 
-fn unavailable(reason: &str) -> Error {
+fn unavailable(failure: Failure, reason: &str) -> Error {
     Error::Unavailable {
+        failure,
         reason: reason.to_owned(),
     }
 }
@@ -160,7 +169,8 @@ mod tests {
     /// The class of an error, short.
     fn class(error: &Error) -> String {
         match error {
-            Error::Unavailable { reason } => format!("unavailable: {reason}"),
+            Error::Unavailable { failure, .. } => format!("unavailable: {}", failure.as_str()),
+            Error::Uncertain(failure) => format!("uncertain: {}", failure.as_str()),
             Error::Compacted { .. } => "compacted".to_owned(),
             Error::FutureRevision { .. } => "future".to_owned(),
             Error::Corrupt { .. } => "corrupt".to_owned(),
@@ -205,20 +215,32 @@ mod tests {
             (
                 14,
                 "etcdserver: no leader",
-                "unavailable: no leader",
-                "unavailable: no leader",
+                "unavailable: no-leader",
+                "unavailable: no-leader",
             ),
             (
                 14,
                 "etcdserver: leader changed",
-                "unavailable: timeout",
-                "Uncertain",
+                "unavailable: no-leader",
+                "uncertain: no-leader",
             ),
             (
                 14,
                 "etcdserver: request timed out, possibly due to previous leader failure",
+                "unavailable: no-leader",
+                "uncertain: no-leader",
+            ),
+            (
+                14,
+                "etcdserver: request timed out",
                 "unavailable: timeout",
-                "Uncertain",
+                "uncertain: timeout",
+            ),
+            (
+                14,
+                "etcdserver: server stopped",
+                "unavailable: unreachable",
+                "uncertain: unreachable",
             ),
             (
                 14,
@@ -230,19 +252,19 @@ mod tests {
                 14,
                 "error reading a body from connection",
                 "unavailable: unreachable",
-                "Uncertain",
+                "uncertain: unreachable",
             ),
             (
                 2,
                 "transport error: broken pipe",
                 "unavailable: unreachable",
-                "Uncertain",
+                "uncertain: unreachable",
             ),
             (
                 4,
                 "context deadline exceeded",
                 "unavailable: timeout",
-                "Uncertain",
+                "uncertain: timeout",
             ),
             (
                 7,

@@ -34,7 +34,9 @@ use self::connect::Connections;
 use self::errors::{Call, classify};
 use self::lease::Leases;
 use self::version::Trust;
-use super::{Error, Got, KeyValue, Listed, Range, Revision, Storage, StoreStatus, WatchStream};
+use super::{
+    Error, Failure, Got, KeyValue, Listed, Range, Revision, Storage, StoreStatus, WatchStream,
+};
 
 mod connect;
 mod errors;
@@ -365,6 +367,7 @@ impl ProgressRequests {
 
 fn closed() -> Error {
     Error::Unavailable {
+        failure: Failure::Closed,
         reason: "store is closed".to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::errors::{Call, classify, classify_status};
 use super::{closed, revision_of, signed, unsigned};
-use crate::storage::{Error, Event, KeyValue, Revision, WatchMessage, WatchStream};
+use crate::storage::{Error, Event, Failure, KeyValue, Revision, WatchMessage, WatchStream};
 
 /// The progress request that ends all watches.
 pub(super) const CLOSE: u64 = u64::MAX;
@@ -99,6 +99,7 @@ impl Forward {
             Ok(()) => Ok(true),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Ok(false),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(Error::Unavailable {
+                failure: Failure::Overloaded,
                 reason: "watch was too slow".to_owned(),
             }),
         }
@@ -147,7 +148,10 @@ fn text(key: &[u8]) -> Result<String, Error> {
 fn cancelled(response: &WatchResponse) -> Error {
     match response.compact_revision() {
         0 => match classify_status(0, response.cancel_reason(), Call::Read) {
-            Error::Other { reason } => Error::Unavailable { reason },
+            Error::Other { reason } => Error::Unavailable {
+                failure: Failure::Unreachable,
+                reason,
+            },
             known => known,
         },
         compacted => Error::Compacted {
@@ -164,6 +168,7 @@ fn corrupt(reason: &str) -> Error {
 
 fn ended() -> Error {
     Error::Unavailable {
+        failure: Failure::Unreachable,
         reason: "etcd ended the watch".to_owned(),
     }
 }

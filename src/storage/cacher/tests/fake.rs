@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::storage::{
-    Error, Event, Got, KeyValue, Listed, Range, Revision, Storage, StoreStatus, WatchMessage,
-    WatchStream,
+    Error, Event, Failure, Got, KeyValue, Listed, Range, Revision, Storage, StoreStatus,
+    WatchMessage, WatchStream,
 };
 
 #[derive(Default)]
@@ -140,6 +140,7 @@ impl FakeStore {
     fn check(&self) -> Result<(), Error> {
         match self.down.load(Ordering::Relaxed) {
             true => Err(Error::Unavailable {
+                failure: Failure::Unreachable,
                 reason: "down".into(),
             }),
             false => Ok(()),

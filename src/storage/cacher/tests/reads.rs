@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 
 use super::*;
-use crate::storage::{Error, Range};
+use crate::storage::{Error, Failure, Range};
 
 fn names(answer: &ListAnswer) -> Vec<&str> {
     answer
@@ -114,7 +114,7 @@ async fn the_pulse_proves_freshness_where_progress_does_not() {
         let revision = store.put("odd", "");
         let got = cacher.get(&key("a/x"), Freshness::AtLeast(revision)).await;
         assert!(got.expect("reads").revision >= revision);
-        store.break_watches(Error::Uncertain);
+        store.break_watches(Error::Uncertain(Failure::Timeout));
     }
     // While the watch on the store is down, the store answers.
     let reads = store.reads.load(Ordering::Relaxed) - reads;

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::storage::{Error, Event, Revision};
+use crate::storage::{Error, Event, Failure, Revision};
 
 const WRITES: usize = 3000;
 const WATCHERS: u64 = 24;
@@ -200,7 +200,7 @@ async fn watch_guarantees_hold_under_concurrent_writes() {
             _ => store.put(&key(&name), &pod("x", "Running")),
         };
         if write % 500 == 250 {
-            store.break_watches(Error::Uncertain);
+            store.break_watches(Error::Uncertain(Failure::Timeout));
         }
         if write % 20 == 0 {
             tokio::task::yield_now().await;

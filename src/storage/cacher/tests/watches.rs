@@ -1,7 +1,7 @@
 //! Watches: starts, scopes, selector transitions, bookmarks, slow watchers, a store that breaks.
 
 use super::*;
-use crate::storage::Error;
+use crate::storage::{Error, Failure};
 
 #[tokio::test]
 async fn starts() {
@@ -177,7 +177,7 @@ async fn a_broken_store_watch_loses_nothing() {
     store.put(&key("a/1"), &pod("x", ""));
     let cacher = start(&store).await;
     let mut watch = cacher.watch(query(WatchStart::Now)).await.expect("watches");
-    store.break_watches(Error::Uncertain);
+    store.break_watches(Error::Uncertain(Failure::Timeout));
     store.put(&key("a/2"), &pod("x", ""));
     expect(&mut watch, &["ADDED a/2@2"]).await;
     assert_eq!(cacher.stats().initializations.get(), 1);

@@ -1,0 +1,128 @@
+//! The value of [`TRACE_ANNOTATION`](super::event::TRACE_ANNOTATION): what we know of a request
+//! beside upstream's fields, as compact JSON.
+//!
+//! | Member | What |
+//! |---|---|
+//! | `us` | microseconds from arrival to this event |
+//! | `by` | the authenticator that accepted the caller (users.md 26) |
+//! | `rule` | number of the policy rule that decided the level |
+//! | `clientAuditID`, `requestID` | the client chose the audit ID; an ID of ours that it cannot choose (25) |
+//! | `dryRun`, `noOp`, `fieldManager` | of writes (22, 24) |
+//! | `because` | what is behind an error answer, `class` or `class: details` |
+//! | `stages` | each stage as `[name, offset µs, duration µs, outcome, reason]`; an empty reason is left out |
+//! | `running` | at a timeout or a broken connection: name and µs of each stage that had not ended, innermost first (36, 37) |
+//!
+//! It stands on the last event of a request; events before it carry it only where the client chose
+//! the audit ID, with nothing but the two members that tell such requests apart.
+
+use std::time::Duration;
+
+use crate::audit::json::{push, push_key, push_member};
+use crate::request::RequestContext;
+
+const REASON_ANNOTATION: &str = "authorization.k8s.io/reason";
+
+/// The trace on the last event of a request.
+pub(super) fn whole(ctx: &RequestContext) -> String {
+    let mut out = Vec::with_capacity(512);
+    out.push(b'{');
+    push_key(&mut out, "us");
+    push(&mut out, &micros(ctx.stages.elapsed()));
+    push_member(&mut out, "by", ctx.authenticated_by.unwrap_or(""));
+    if let Some(rule) = ctx.audit.rule {
+        push_key(&mut out, "rule");
+        push(&mut out, &rule);
+    }
+    push_identity(&mut out, ctx);
+    push_write(&mut out, ctx);
+    push_member(
+        &mut out,
+        "because",
+        ctx.audit.because.as_deref().unwrap_or(""),
+    );
+    push_stages(&mut out, ctx);
+    push_running(&mut out, ctx);
+    out.push(b'}');
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// The trace on an event that is not the last, if it needs one.
+pub(super) fn identity(ctx: &RequestContext) -> Option<String> {
+    ctx.audit.request_id.as_ref()?;
+    let mut out = vec![b'{'];
+    push_identity(&mut out, ctx);
+    out.push(b'}');
+    String::from_utf8(out).ok()
+}
+
+fn push_identity(out: &mut Vec<u8>, ctx: &RequestContext) {
+    if let Some(id) = &ctx.audit.request_id {
+        push_key(out, "clientAuditID");
+        out.extend_from_slice(b"true");
+        push_member(out, "requestID", id);
+    }
+}
+
+fn push_write(out: &mut Vec<u8>, ctx: &RequestContext) {
+    for (key, set) in [("dryRun", ctx.audit.dry_run), ("noOp", ctx.audit.no_op)] {
+        if set {
+            push_key(out, key);
+            out.extend_from_slice(b"true");
+        }
+    }
+    let manager = ctx.audit.field_manager.as_deref().unwrap_or("");
+    push_member(out, "fieldManager", manager);
+}
+
+fn push_stages(out: &mut Vec<u8>, ctx: &RequestContext) {
+    let annotations = &ctx.audit.annotations;
+    let known_reason = annotations.iter().find(|(k, _)| k == REASON_ANNOTATION);
+    push_key(out, "stages");
+    out.push(b'[');
+    for (index, stage) in ctx.stages.stages().iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.push(b'[');
+        push(out, &*stage.name);
+        for number in [micros(stage.offset), micros(stage.duration)] {
+            out.push(b',');
+            push(out, &number);
+        }
+        out.push(b',');
+        push(out, &*stage.outcome);
+        // The annotation says it already.
+        let is_known =
+            stage.name == "authorization" && known_reason.is_some_and(|(_, v)| *v == stage.reason);
+        if !stage.reason.is_empty() && !is_known {
+            out.push(b',');
+            push(out, &*stage.reason);
+        }
+        out.push(b']');
+    }
+    out.push(b']');
+}
+
+fn push_running(out: &mut Vec<u8>, ctx: &RequestContext) {
+    let stages = ctx.stages.stages().iter().rev();
+    let timed_out = stages.filter(|s| s.outcome == "timeout");
+    let timed_out = timed_out.map(|s| (&*s.name, s.duration));
+    let mut is_first = true;
+    for (name, for_time) in timed_out.chain(ctx.stages.all_running()) {
+        if is_first {
+            push_key(out, "running");
+        }
+        out.push(if is_first { b'[' } else { b',' });
+        is_first = false;
+        push(out, name);
+        out.push(b',');
+        push(out, &micros(for_time));
+    }
+    if !is_first {
+        out.push(b']');
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
