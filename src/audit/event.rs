@@ -4,6 +4,7 @@
 //! into each stage's line. Everything is borrowed from the context; no tree is built, except to take
 //! managedFields out of bodies.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::audit::json::{self, push, push_key, push_member, push_micro_time};
+use crate::audit::redact::Redactor;
 use crate::audit::{Decision, Stage, trace};
 use crate::request::{AuditLevel, RequestContext};
 
@@ -24,6 +26,8 @@ pub const TRACE_ANNOTATION: &str = "audit.verbatim.dev/stages";
 const USER_AGENT_MAX_BYTES: usize = 1024;
 /// Requests slower than this get upstream's latency annotations.
 const SLOW_REQUEST: Duration = Duration::from_millis(500);
+/// How the annotations begin in which admission webhooks leave their patches.
+const WEBHOOK_PATCH_ANNOTATION: &str = "patch.webhook.admission.k8s.io/";
 
 /// Latency annotations and the stages that each sums.
 const LATENCIES: [(&str, &[&str]); 11] = [
@@ -147,7 +151,7 @@ pub struct Head {
 
 impl Head {
     /// Renders what is known once the user is.
-    pub fn render(ctx: &RequestContext, level: AuditLevel) -> Head {
+    pub fn render(ctx: &RequestContext, level: AuditLevel, redactor: Option<&Redactor>) -> Head {
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":""#);
         out.extend_from_slice(level.as_str().as_bytes());
@@ -157,7 +161,10 @@ impl Head {
         let stage_at = out.len();
         out.extend_from_slice(br#"","requestURI":"#);
         let uri = ctx.uri.path_and_query().map_or("", |p| p.as_str());
-        push(&mut out, uri);
+        match redactor {
+            Some(redactor) => push(&mut out, &*redactor.uri(&ctx.info, uri)),
+            None => push(&mut out, uri),
+        }
         push_key(&mut out, "verb");
         push(&mut out, &ctx.info.verb);
         push_key(&mut out, "user");
@@ -180,9 +187,15 @@ impl Head {
         &self,
         ctx: &RequestContext,
         decision: &Decision,
+        redactor: Option<&Redactor>,
         stage: Stage,
         response: Option<Response<'_>>,
     ) -> EventBytes {
+        let shown = Shown {
+            ctx,
+            decision,
+            redactor,
+        };
         let mut out = Vec::with_capacity(self.bytes.len() + 768 + self.body_len(ctx, response));
         out.extend_from_slice(&self.bytes[..self.stage_at]);
         out.extend_from_slice(stage.as_str().as_bytes());
@@ -207,12 +220,12 @@ impl Head {
         }
         let bodies_start = out.len();
         if stage != Stage::RequestReceived && ctx.info.is_resource {
-            push_request_object(&mut out, ctx, decision);
+            shown.push_request_object(&mut out);
         }
         if let Some(response) = response
             && decision.level == AuditLevel::RequestResponse
         {
-            push_response_object(&mut out, ctx, decision, response.object);
+            shown.push_response_object(&mut out, response.object);
         }
         let bodies = bodies_start..out.len();
         push_key(&mut out, "requestReceivedTimestamp");
@@ -225,7 +238,7 @@ impl Head {
         push_micro_time(&mut out, now);
         let is_last = matches!(stage, Stage::ResponseComplete | Stage::Panic)
             || (stage == Stage::ResponseStarted && ctx.user.is_none());
-        let annotations_end = push_annotations(&mut out, ctx, is_last);
+        let annotations_end = shown.push_annotations(&mut out, is_last);
         out.extend_from_slice(b"}\n");
         EventBytes {
             line: out,
@@ -362,103 +375,136 @@ fn push_response_status(out: &mut Vec<u8>, ctx: &RequestContext, response: Respo
     out.push(b'}');
 }
 
-fn push_request_object(out: &mut Vec<u8>, ctx: &RequestContext, decision: &Decision) {
-    let Some(object) = &ctx.audit.request_object else {
-        return;
-    };
-    if decision.level < AuditLevel::Request {
-        return;
-    }
-    push_key(out, "requestObject");
-    if decision.omit_managed_fields
-        && ctx.info.verb != "patch"
-        && push_without_managed_fields(out, object)
-    {
-        return;
-    }
-    // Patches are the client's own bytes: what is not JSON must not break the line.
-    if serde_json::from_slice::<IgnoredAny>(object).is_ok() {
-        json::push_raw(out, object);
-    } else {
-        push(out, &*String::from_utf8_lossy(object));
-    }
+/// A request as one group of sinks may see it.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    ctx: &'a RequestContext,
+    decision: &'a Decision,
+    redactor: Option<&'a Redactor>,
 }
 
-fn push_response_object(
-    out: &mut Vec<u8>,
-    ctx: &RequestContext,
-    decision: &Decision,
-    object: ResponseObject<'_>,
-) {
-    match (object, &ctx.audit.response_object) {
-        (ResponseObject::Context, Some(object)) => {
-            push_key(out, "responseObject");
-            if !decision.omit_managed_fields || !push_without_managed_fields(out, object) {
-                json::push_raw(out, object);
-            }
+impl Shown<'_> {
+    fn push_request_object(&self, out: &mut Vec<u8>) {
+        let Some(object) = &self.ctx.audit.request_object else {
+            return;
+        };
+        if self.decision.level < AuditLevel::Request {
+            return;
         }
-        (ResponseObject::Segments(segments), _) if segments.iter().any(|s| !s.is_empty()) => {
-            push_key(out, "responseObject");
-            if decision.omit_managed_fields && push_without_managed_fields(out, &segments.concat())
-            {
-                return;
-            }
-            for segment in segments {
-                json::push_raw(out, segment);
-            }
+        push_key(out, "requestObject");
+        // managedFields are not taken out of patches.
+        if self.push_changed(out, object, self.ctx.info.verb != "patch") {
+            return;
         }
-        _ => {}
+        // Patches are the client's own bytes: what is not JSON must not break the line.
+        if serde_json::from_slice::<IgnoredAny>(object).is_ok() {
+            json::push_raw(out, object);
+        } else {
+            push(out, &*String::from_utf8_lossy(object));
+        }
     }
-}
 
-/// Answers whether it wrote; text that is not JSON or has no managedFields is left to the caller.
-fn push_without_managed_fields(out: &mut Vec<u8>, object: &[u8]) -> bool {
-    if memchr::memmem::find(object, b"\"managedFields\"").is_none() {
-        return false;
-    }
-    let Ok(mut tree) = serde_json::from_slice::<Value>(object) else {
-        return false;
-    };
-    json::remove_managed_fields(&mut tree);
-    push(out, &tree);
-    true
-}
-
-/// Answers where the annotations end.
-fn push_annotations(out: &mut Vec<u8>, ctx: &RequestContext, is_last: bool) -> Option<usize> {
-    let mut annotations: smallvec::SmallVec<[(&str, std::borrow::Cow<'_, str>); 8]> = ctx
-        .audit
-        .annotations
-        .iter()
-        .map(|(k, v)| (&**k, v.as_str().into()))
-        .collect();
-    if is_last {
-        push_latencies(&mut annotations, ctx);
-        annotations.push((TRACE_ANNOTATION, trace::whole(ctx).into()));
-    } else if let Some(identity) = trace::identity(ctx) {
-        annotations.push((TRACE_ANNOTATION, identity.into()));
-    }
-    if annotations.is_empty() {
-        return None;
-    }
-    annotations.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    push_key(out, "annotations");
-    out.push(b'{');
-    for (index, (key, value)) in annotations.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
+    fn push_response_object(&self, out: &mut Vec<u8>, object: ResponseObject<'_>) {
+        match (object, &self.ctx.audit.response_object) {
+            (ResponseObject::Context, Some(object)) => {
+                push_key(out, "responseObject");
+                if !self.push_changed(out, object, true) {
+                    json::push_raw(out, object);
+                }
+            }
+            (ResponseObject::Segments(segments), _) if segments.iter().any(|s| !s.is_empty()) => {
+                push_key(out, "responseObject");
+                let may_change = self.decision.omit_managed_fields || self.redactor.is_some();
+                if may_change && self.push_changed(out, &segments.concat(), true) {
+                    return;
+                }
+                for segment in segments {
+                    json::push_raw(out, segment);
+                }
+            }
+            _ => {}
         }
-        push(out, *key);
-        out.push(b':');
-        push(out, &**value);
     }
-    let end = out.len();
-    out.push(b'}');
-    Some(end)
+
+    /// Writes a body without managedFields and redacted, if there is anything of either in it.
+    /// Answers whether it wrote.
+    fn push_changed(&self, out: &mut Vec<u8>, object: &[u8], has_managed_fields: bool) -> bool {
+        let omits = has_managed_fields
+            && self.decision.omit_managed_fields
+            && memchr::memmem::find(object, b"\"managedFields\"").is_some();
+        let info = &self.ctx.info;
+        let redactor = self.redactor.filter(|r| r.concerns(info, object));
+        if !omits && redactor.is_none() {
+            return false;
+        }
+        let Ok(mut tree) = serde_json::from_slice::<Value>(object) else {
+            // What cannot be looked into is shown whole or not at all.
+            return match redactor {
+                Some(redactor) => {
+                    push(out, &redactor.opaque(object));
+                    true
+                }
+                None => false,
+            };
+        };
+        if omits {
+            json::remove_managed_fields(&mut tree);
+        }
+        let replaced = redactor.map_or(0, |r| r.body(info, &mut tree));
+        if !omits && replaced == 0 {
+            return false;
+        }
+        push(out, &tree);
+        true
+    }
+
+    /// Answers where the annotations end.
+    fn push_annotations(&self, out: &mut Vec<u8>, is_last: bool) -> Option<usize> {
+        let ctx = self.ctx;
+        let mut annotations: smallvec::SmallVec<[(&str, Cow<'_, str>); 8]> = ctx
+            .audit
+            .annotations
+            .iter()
+            .map(|(k, v)| (&**k, self.annotation(k, v)))
+            .collect();
+        if is_last {
+            push_latencies(&mut annotations, ctx);
+            annotations.push((TRACE_ANNOTATION, trace::whole(ctx, self.decision).into()));
+        } else if let Some(part) = trace::part(ctx, self.decision) {
+            annotations.push((TRACE_ANNOTATION, part.into()));
+        }
+        if annotations.is_empty() {
+            return None;
+        }
+        annotations.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        push_key(out, "annotations");
+        out.push(b'{');
+        for (index, (key, value)) in annotations.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            push(out, *key);
+            out.push(b':');
+            push(out, &**value);
+        }
+        let end = out.len();
+        out.push(b'}');
+        Some(end)
+    }
+
+    /// The value of an annotation as it may be shown.
+    fn annotation<'a>(&self, key: &str, value: &'a str) -> Cow<'a, str> {
+        match self.redactor {
+            Some(redactor) if key.starts_with(WEBHOOK_PATCH_ANNOTATION) => {
+                redactor.webhook_patch(&self.ctx.info, value)
+            }
+            _ => Cow::Borrowed(value),
+        }
+    }
 }
 
 fn push_latencies(
-    annotations: &mut smallvec::SmallVec<[(&str, std::borrow::Cow<'_, str>); 8]>,
+    annotations: &mut smallvec::SmallVec<[(&str, Cow<'_, str>); 8]>,
     ctx: &RequestContext,
 ) {
     let total = ctx.stages.elapsed();

@@ -3,6 +3,8 @@
 //! Handles into the catalogue; `server` makes them once and hands clones to the recorder and the
 //! sinks.
 
+use std::sync::Arc;
+
 use prometheus::{IntCounter, IntCounterVec};
 
 use crate::audit::sink::Loss;
@@ -21,6 +23,9 @@ pub struct Metrics {
     /// `apiserver_audit_requests_rejected_total`: requests refused by blocking-strict.
     pub rejected: IntCounter,
     lost: IntCounterVec,
+    rules: IntCounterVec,
+    /// Of which sink losses are counted, where that is not clear from the stage that lost them.
+    sink: Option<Arc<str>>,
 }
 
 impl Metrics {
@@ -39,6 +44,8 @@ impl Metrics {
             ],
             rejected: catalogue.apiserver_audit_requests_rejected_total.clone(),
             lost: catalogue.verbatim_audit_lost_events_total.clone(),
+            rules: catalogue.verbatim_audit_rule_requests_total.clone(),
+            sink: None,
         }
     }
 
@@ -52,11 +59,25 @@ impl Metrics {
         self.levels[level as usize].inc();
     }
 
+    /// The same counters, for a sink that has a name of its own.
+    pub fn for_sink(&self, name: &str) -> Self {
+        Metrics {
+            sink: Some(name.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The counter of requests that one rule decided about.
+    pub fn rule(&self, sink: &str, rule: &str, level: AuditLevel) -> IntCounter {
+        self.rules.with_label_values(&[level.as_str(), rule, sink])
+    }
+
     /// Counts lost events. `plugin` is upstream's name of the stage that lost them.
     pub fn lost(&self, plugin: &str, loss: Loss, events: u64) {
         self.errors.with_label_values(&[plugin]).inc_by(events);
+        let sink = self.sink.as_deref().unwrap_or(plugin);
         self.lost
-            .with_label_values(&[loss.as_str(), plugin])
+            .with_label_values(&[loss.as_str(), sink])
             .inc_by(events);
     }
 

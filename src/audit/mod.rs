@@ -30,17 +30,20 @@
 
 pub mod event;
 pub mod json;
+pub mod lines;
 pub mod metrics;
 pub mod own;
 pub mod policy;
 pub mod policy_file;
 pub mod recorder;
+pub mod redact;
+pub mod sampling;
 pub mod sink;
 mod stage;
 mod trace;
 
 pub use event::{EventBytes, Head, Response, ResponseObject};
 pub use policy::{Decision, Policy};
-pub use recorder::{Recorder, Refused};
+pub use recorder::{Recorder, Recording, Refused};
 pub use sink::Sink;
 pub use stage::{STAGES, Stage};

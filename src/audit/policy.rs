@@ -2,13 +2,17 @@
 //!
 //! Loaded by `server` from `--audit-policy-file` (or the built-in default) and asked once per
 //! request by [`crate::audit::Recorder`]. Matching is upstream's, entry by entry
-//! (contract/audit.md §1); loading is in [`super::policy_file`].
+//! (contract/audit.md §1); loading is in [`super::policy_file`]. Names and sampling of rules are
+//! ours; only an `AuditConfiguration` can set them.
+
+use std::sync::Arc;
 
 use crate::audit::Stage;
+pub use crate::request::AuditDecision as Decision;
 use crate::request::{AuditLevel, RequestInfo, UserInfo};
 
 /// A loaded policy. Rules are tried in order; the first that matches decides.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// Rules in order.
     pub rules: Vec<Rule>,
@@ -17,8 +21,10 @@ pub struct Policy {
 }
 
 /// One rule, with the policy-wide settings merged in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rule {
+    /// What the rule is called; shown where a decision is shown.
+    pub name: Option<Arc<str>>,
     /// What to record of matching requests.
     pub level: AuditLevel,
     /// Exact user names; empty for all.
@@ -37,10 +43,12 @@ pub struct Rule {
     pub omit_stages: u8,
     /// Leave `metadata.managedFields` out of bodies.
     pub omit_managed_fields: bool,
+    /// Keep only this percentage of the matching requests.
+    pub sampled_percent: Option<f64>,
 }
 
 /// Resources of one group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupResources {
     /// API group, `*` for any.
     pub group: String,
@@ -63,19 +71,6 @@ pub enum ResourcePattern {
     WithSubresources(String),
     /// `*/status`: that subresource of any resource.
     AnySubresource(String),
-}
-
-/// What the policy says about one request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Decision {
-    /// How much to record.
-    pub level: AuditLevel,
-    /// Set of [`Stage`] bits not to emit.
-    pub omit_stages: u8,
-    /// Leave `metadata.managedFields` out of bodies.
-    pub omit_managed_fields: bool,
-    /// Index of the rule that matched.
-    pub rule: Option<usize>,
 }
 
 impl Decision {
@@ -117,6 +112,8 @@ impl Policy {
                     omit_stages: rule.omit_stages,
                     omit_managed_fields: rule.omit_managed_fields,
                     rule: Some(index),
+                    rule_name: rule.name.clone(),
+                    sampled_percent: rule.sampled_percent,
                 }
             }
         }
@@ -124,6 +121,14 @@ impl Policy {
 }
 
 impl Rule {
+    /// The name, or `rules[index]` for a rule that has none.
+    pub fn label(&self, index: usize) -> Arc<str> {
+        match &self.name {
+            Some(name) => name.clone(),
+            None => format!("rules[{index}]").into(),
+        }
+    }
+
     /// Whether the rule is about this request.
     pub fn matches(&self, info: &RequestInfo, user: Option<&UserInfo>) -> bool {
         self.mismatch(info, user).is_none()
@@ -175,7 +180,8 @@ impl Rule {
 }
 
 impl GroupResources {
-    fn matches(&self, info: &RequestInfo) -> bool {
+    /// Whether the entry is about the resource that is asked for.
+    pub fn matches(&self, info: &RequestInfo) -> bool {
         if self.group != info.group && self.group != "*" {
             return false;
         }

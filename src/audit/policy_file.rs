@@ -117,6 +117,8 @@ pub fn parse(text: &str) -> Result<Policy, Error> {
         let path = rules_path.index(index);
         let own_stages = stages(rule, "omitStages", &path.field("omitStages"), &mut errors)?;
         rules.push(Rule {
+            name: None,
+            sampled_percent: None,
             level: level(rule, &path, &mut errors)?,
             users: strings(rule, "users")?,
             groups: strings(rule, "userGroups")?,

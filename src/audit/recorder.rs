@@ -1,21 +1,32 @@
 //! `Recorder`: decides what to record of a request and hands rendered events to the sinks.
 //!
-//! Called by `filters::audit`, and by `filters::authentication` for refused credentials.
+//! Sinks that see the same (one policy, one redaction) form a [`Group`]; an event is rendered, and
+//! redacted, once per group. Bodies are captured for the highest level that any group asks for.
+//!
+//! Called by `filters::audit`, and by `filters::authentication` for refused credentials. `server`
+//! makes the groups and puts others in their place when the configuration changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
+use prometheus::IntCounter;
 use smallvec::SmallVec;
 
 use crate::api::status::Status;
 use crate::audit::metrics::Metrics;
 use crate::audit::own::own_event;
+use crate::audit::redact::Redactor;
+use crate::audit::sampling::Sampler;
 use crate::audit::sink::{Receipt, Sink};
 use crate::audit::{Decision, EventBytes, Head, Policy, Response, ResponseObject, Stage};
 use crate::request::{AuditLevel, RequestContext};
 
 /// What a timed-out request would have been answered by its handler.
 const TIMEOUT: &[u8] = br#"{"status":"Failure","message":"Timeout: request did not complete within requested timeout - context deadline exceeded","reason":"Timeout","details":{}}"#;
+
+/// How long a shutdown waits for one sink to empty its queue.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A sink and what its mode promises.
 #[derive(Clone)]
@@ -26,6 +37,18 @@ pub struct Route {
     pub strict: bool,
 }
 
+/// Sinks that see the same.
+pub struct Group {
+    /// Shown in metrics: the name of its first sink.
+    pub name: String,
+    /// What is recorded; nothing without one.
+    pub policy: Option<Arc<Policy>>,
+    /// What is not shown of it.
+    pub redactor: Option<Arc<Redactor>>,
+    /// Where it goes.
+    pub routes: Vec<Route>,
+}
+
 /// blocking-strict could not keep its promise: the request must not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failed to store audit event")]
@@ -33,12 +56,35 @@ pub struct Refused;
 
 /// The recorder.
 pub struct Recorder {
-    policy: ArcSwapOption<Policy>,
-    routes: Vec<Route>,
+    table: ArcSwap<Table>,
     metrics: Metrics,
 }
 
-/// Receipts of one event, of strict sinks first to be told apart.
+/// The groups in force.
+struct Table {
+    generation: u64,
+    groups: Vec<Group>,
+    /// Per group and rule.
+    counters: Vec<Vec<IntCounter>>,
+    sampler: Sampler,
+}
+
+/// What is recorded of one request: the groups that were in force when it came, and per group what
+/// does not change of its events. The decisions are in the context.
+pub struct Recording {
+    table: Arc<Table>,
+    heads: SmallVec<[Option<Head>; 1]>,
+    level: AuditLevel,
+}
+
+impl Recording {
+    /// The highest level of any group.
+    pub fn level(&self) -> AuditLevel {
+        self.level
+    }
+}
+
+/// Receipts of one event, each with whether its sink is strict.
 #[must_use]
 pub struct Receipts(SmallVec<[(bool, Receipt); 2]>);
 
@@ -56,23 +102,52 @@ impl Receipts {
 }
 
 impl Recorder {
-    /// Without a policy nothing is recorded, whatever the sinks.
+    /// One policy for all sinks and nothing redacted. Without a policy nothing is recorded, whatever
+    /// the sinks.
     pub fn new(policy: Option<Policy>, routes: Vec<Route>, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Recorder {
-            policy: ArcSwapOption::from_pointee(policy),
+        let group = Group {
+            name: "log".into(),
+            policy: policy.map(Arc::new),
+            redactor: None,
             routes,
+        };
+        Self::with_groups(vec![group], Sampler::random(), metrics)
+    }
+
+    /// Several groups.
+    pub fn with_groups(groups: Vec<Group>, sampler: Sampler, metrics: Metrics) -> Arc<Self> {
+        let table = Table::new(0, groups, sampler, &metrics);
+        Arc::new(Recorder {
+            table: ArcSwap::from_pointee(table),
             metrics,
         })
     }
 
-    /// Puts another policy in force (hot reload) and records that.
-    pub fn set_policy(&self, policy: Policy) {
-        let rules = policy.rules.len();
-        self.policy.store(Some(Arc::new(policy)));
+    /// Puts other groups in force (hot reload) and records that in them. Requests under way are
+    /// recorded to their end as they began.
+    pub fn set_groups(&self, groups: Vec<Group>, sampler: Sampler) {
+        let policies = groups.iter().filter_map(|g| g.policy.as_ref());
+        let rules: usize = policies.map(|p| p.rules.len()).sum();
+        let generation = self.table.load().generation + 1;
+        let table = Table::new(generation, groups, sampler, &self.metrics);
+        self.table.store(Arc::new(table));
         self.note(
             "policy",
             &format!(r#"{{"policy":"changed","rules":{rules}}}"#),
         );
+    }
+
+    /// Puts another policy in force for all sinks (hot reload) and records that.
+    pub fn set_policy(&self, policy: Policy) {
+        let table = self.table.load_full();
+        let policy = Arc::new(policy);
+        let groups = table.groups.iter().map(|group| Group {
+            name: group.name.clone(),
+            policy: Some(policy.clone()),
+            redactor: group.redactor.clone(),
+            routes: group.routes.clone(),
+        });
+        self.set_groups(groups.collect(), Sampler::random());
     }
 
     /// The counters.
@@ -80,54 +155,82 @@ impl Recorder {
         &self.metrics
     }
 
-    /// Decides about a request and notes the decision in the context. Counts its level.
-    pub fn evaluate(&self, ctx: &mut RequestContext) -> Decision {
-        let user = ctx.impersonator.as_deref().or(ctx.user.as_deref());
-        let decision = match &*self.policy.load() {
-            Some(policy) => policy.evaluate(&ctx.info, user),
-            None => return Decision::default(),
-        };
-        self.metrics.level(decision.level);
-        ctx.audit.level = decision.level;
-        ctx.audit.omit_stages = decision.omit_stages;
-        ctx.audit.omit_managed_fields = decision.omit_managed_fields;
-        ctx.audit.rule = decision.rule;
-        decision
+    /// Decides about a request and notes the decisions in the context. Counts its level.
+    pub fn evaluate(&self, ctx: &mut RequestContext) -> Recording {
+        let table = self.table.load_full();
+        table.decide(ctx);
+        if table.groups.iter().any(|g| g.policy.is_some()) {
+            self.metrics.level(ctx.audit.level);
+        }
+        for (decision, counters) in ctx.audit.decisions.iter().zip(&table.counters) {
+            if let Some(counter) = decision.rule.and_then(|rule| counters.get(rule)) {
+                counter.inc();
+            }
+        }
+        table.recording(ctx)
     }
 
-    /// Renders and emits the event of one stage, unless the policy omits it.
+    /// Renders and emits the event of one stage to each group whose policy does not omit it.
     pub fn emit(
         &self,
         ctx: &RequestContext,
-        head: &Head,
-        decision: &Decision,
+        recording: &Recording,
         stage: Stage,
         response: Option<Response<'_>>,
     ) -> Receipts {
-        if !decision.wants(stage) {
-            return Receipts(SmallVec::new());
+        let mut receipts = SmallVec::new();
+        let mut has_emitted = false;
+        let groups = recording.table.groups.iter().zip(&recording.heads);
+        for ((group, head), decision) in groups.zip(&ctx.audit.decisions) {
+            let Some(head) = head.as_ref().filter(|_| decision.wants(stage)) else {
+                continue;
+            };
+            let event = head.event(ctx, decision, group.redactor.as_deref(), stage, response);
+            group.accept(event, &mut receipts);
+            has_emitted = true;
         }
-        self.send(head.event(ctx, decision, stage, response))
+        if has_emitted {
+            self.metrics.events.inc();
+        }
+        Receipts(receipts)
     }
 
-    /// Hands a rendered event to all sinks.
+    /// Hands a rendered event to the sinks of all groups, whatever their policies.
     pub fn send(&self, event: EventBytes) -> Receipts {
         self.metrics.events.inc();
         let event = Arc::new(event);
-        let routes = self.routes.iter();
+        let table = self.table.load();
+        let routes = table.groups.iter().flat_map(|g| &g.routes);
         Receipts(routes.map(|r| (r.strict, r.sink.accept(&event))).collect())
     }
 
-    /// Has every sink look after itself; called about twice a second. Answers what is wrong.
+    /// Has every sink look after itself, and writes down with the others what one of them lost;
+    /// called about twice a second. Answers what is wrong.
     pub fn check(&self) -> Vec<String> {
-        let problems = self.routes.iter().filter_map(|r| r.sink.check().err());
-        problems.collect()
+        let table = self.table.load_full();
+        let routes = || table.groups.iter().flat_map(|g| &g.routes);
+        for (index, route) in routes().enumerate() {
+            let Some(record) = route.sink.gap_for_others().map(Arc::new) else {
+                continue;
+            };
+            self.metrics.events.inc();
+            for (_, other) in routes().enumerate().filter(|(i, _)| *i != index) {
+                // Nobody waits for it; the sink has counted a loss.
+                drop(other.sink.accept(&record));
+            }
+        }
+        routes().filter_map(|r| r.sink.check().err()).collect()
     }
 
-    /// Waits until everything emitted so far is where it belongs.
+    /// Waits until everything emitted so far is where it belongs, at most [`FLUSH_TIMEOUT`] per sink.
     pub async fn flush(&self) {
-        for route in &self.routes {
-            route.sink.flush().await;
+        let table = self.table.load_full();
+        for route in table.groups.iter().flat_map(|g| &g.routes) {
+            let flushed = tokio::time::timeout(FLUSH_TIMEOUT, route.sink.flush()).await;
+            if flushed.is_err() {
+                let sink = route.sink.name();
+                tracing::error!(sink, "events are left in the queue of an audit sink");
+            }
         }
     }
 
@@ -153,25 +256,18 @@ impl Recorder {
     /// Expects the answer's `Status` in `ctx.audit.response_status`.
     fn emit_unhandled(&self, ctx: &mut RequestContext, code: u16) -> Receipts {
         ctx.user = None;
-        let decision = self.evaluate(ctx);
+        let recording = self.evaluate(ctx);
         if let Some(status) = &ctx.audit.response_status
-            && decision.level == AuditLevel::RequestResponse
+            && recording.level() == AuditLevel::RequestResponse
         {
             ctx.audit.response_object = serde_json::to_vec(status).ok().map(Into::into);
         }
-        let head = Head::render(ctx, decision.level);
         let response = Response {
             code,
             object: ResponseObject::Context,
             message: None,
         };
-        self.emit(
-            ctx,
-            &head,
-            &decision,
-            Stage::ResponseStarted,
-            Some(response),
-        )
+        self.emit(ctx, &recording, Stage::ResponseStarted, Some(response))
     }
 
     /// The last event of a request that was dropped before it was answered: the client went away, or
@@ -186,25 +282,18 @@ impl Recorder {
             code = 504;
             ctx.audit.response_status = serde_json::from_slice(TIMEOUT).ok();
         }
-        let decision = Decision {
-            level: ctx.audit.level,
-            omit_stages: ctx.audit.omit_stages,
-            omit_managed_fields: ctx.audit.omit_managed_fields,
-            rule: ctx.audit.rule,
-        };
-        let head = Head::render(ctx, decision.level);
+        let table = self.table.load_full();
+        if table.generation != ctx.audit.policy_generation {
+            // Its own groups are gone: what is in force now decides about its last event.
+            table.decide(ctx);
+        }
+        let recording = table.recording(ctx);
         let response = Response {
             code,
             ..Response::default()
         };
         // Nobody is left to wait for it.
-        let _ = self.emit(
-            ctx,
-            &head,
-            &decision,
-            Stage::ResponseComplete,
-            Some(response),
-        );
+        let _ = self.emit(ctx, &recording, Stage::ResponseComplete, Some(response));
     }
 
     /// Records something that happened to the record itself (a gap, a policy change) as an event of
@@ -212,6 +301,71 @@ impl Recorder {
     pub fn note(&self, verb: &str, value: &str) {
         // Nobody waits for it; the sinks have counted a loss.
         let _ = self.send(own_event(verb, value));
+    }
+}
+
+impl Group {
+    fn accept(&self, event: EventBytes, receipts: &mut SmallVec<[(bool, Receipt); 2]>) {
+        let event = Arc::new(event);
+        for route in &self.routes {
+            receipts.push((route.strict, route.sink.accept(&event)));
+        }
+    }
+
+    fn decide(&self, ctx: &RequestContext, sampler: &Sampler) -> Decision {
+        let Some(policy) = &self.policy else {
+            return Decision::default();
+        };
+        let user = ctx.impersonator.as_deref().or(ctx.user.as_deref());
+        let mut decision = policy.evaluate(&ctx.info, user);
+        if let Some(percent) = decision.sampled_percent
+            && !sampler.keeps(&ctx.audit_id, percent)
+        {
+            decision.level = AuditLevel::None;
+        }
+        decision
+    }
+}
+
+impl Table {
+    fn new(generation: u64, groups: Vec<Group>, sampler: Sampler, metrics: &Metrics) -> Self {
+        let counters = groups.iter().map(|group| {
+            let rules = group.policy.iter().flat_map(|p| p.rules.iter().enumerate());
+            rules
+                .map(|(index, rule)| metrics.rule(&group.name, &rule.label(index), rule.level))
+                .collect()
+        });
+        Table {
+            generation,
+            counters: counters.collect(),
+            groups,
+            sampler,
+        }
+    }
+
+    fn decide(&self, ctx: &mut RequestContext) {
+        let decisions: SmallVec<[Decision; 1]> = self
+            .groups
+            .iter()
+            .map(|group| group.decide(ctx, &self.sampler))
+            .collect();
+        let level = decisions.iter().map(|d| d.level).max();
+        ctx.audit.level = level.unwrap_or_default();
+        ctx.audit.decisions = decisions;
+        ctx.audit.policy_generation = self.generation;
+    }
+
+    fn recording(self: Arc<Self>, ctx: &RequestContext) -> Recording {
+        let heads = self.groups.iter().zip(&ctx.audit.decisions);
+        let heads = heads.map(|(group, decision)| {
+            let is_recorded = decision.level > AuditLevel::None;
+            is_recorded.then(|| Head::render(ctx, decision.level, group.redactor.as_deref()))
+        });
+        Recording {
+            heads: heads.collect(),
+            level: ctx.audit.level,
+            table: self,
+        }
     }
 }
 
@@ -265,9 +419,8 @@ mod tests {
             let sink = Arc::new(MemorySink::failing(Loss::WriteFailed));
             let recorder = recorder(sink, strict);
             let mut ctx = context();
-            let decision = recorder.evaluate(&mut ctx);
-            let head = Head::render(&ctx, decision.level);
-            let receipts = recorder.emit(&ctx, &head, &decision, Stage::RequestReceived, None);
+            let recording = recorder.evaluate(&mut ctx);
+            let receipts = recorder.emit(&ctx, &recording, Stage::RequestReceived, None);
             assert_eq!(receipts.settle().await, expected);
         }
     }

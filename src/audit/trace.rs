@@ -5,34 +5,34 @@
 //! |---|---|
 //! | `us` | microseconds from arrival to this event |
 //! | `by` | the authenticator that accepted the caller (users.md 26) |
-//! | `rule` | number of the policy rule that decided the level |
+//! | `rule`, `ruleName` | number and name of the policy rule that decided the level |
+//! | `sampledPercent` | how many of its requests that rule keeps, where it does not keep all |
 //! | `clientAuditID`, `requestID` | the client chose the audit ID; an ID of ours that it cannot choose (25) |
 //! | `dryRun`, `noOp`, `fieldManager` | of writes (22, 24) |
 //! | `because` | what is behind an error answer, `class` or `class: details` |
 //! | `stages` | each stage as `[name, offset µs, duration µs, outcome, reason]`; an empty reason is left out |
 //! | `running` | at a timeout or a broken connection: name and µs of each stage that had not ended, innermost first (36, 37) |
 //!
-//! It stands on the last event of a request; events before it carry it only where the client chose
-//! the audit ID, with nothing but the two members that tell such requests apart.
+//! It stands on the last event of a request. Events before it carry it only where the client chose
+//! the audit ID, with the two members that tell such requests apart, and where the rule samples, with
+//! the rule's: whoever counts events must know how many others each stands for.
 
 use std::time::Duration;
 
+use crate::audit::Decision;
 use crate::audit::json::{push, push_key, push_member};
 use crate::request::RequestContext;
 
 const REASON_ANNOTATION: &str = "authorization.k8s.io/reason";
 
 /// The trace on the last event of a request.
-pub(super) fn whole(ctx: &RequestContext) -> String {
+pub(super) fn whole(ctx: &RequestContext, decision: &Decision) -> String {
     let mut out = Vec::with_capacity(512);
     out.push(b'{');
     push_key(&mut out, "us");
     push(&mut out, &micros(ctx.stages.elapsed()));
     push_member(&mut out, "by", ctx.authenticated_by.unwrap_or(""));
-    if let Some(rule) = ctx.audit.rule {
-        push_key(&mut out, "rule");
-        push(&mut out, &rule);
-    }
+    push_rule(&mut out, decision);
     push_identity(&mut out, ctx);
     push_write(&mut out, ctx);
     push_member(
@@ -47,12 +47,31 @@ pub(super) fn whole(ctx: &RequestContext) -> String {
 }
 
 /// The trace on an event that is not the last, if it needs one.
-pub(super) fn identity(ctx: &RequestContext) -> Option<String> {
-    ctx.audit.request_id.as_ref()?;
+pub(super) fn part(ctx: &RequestContext, decision: &Decision) -> Option<String> {
+    let is_sampled = decision.sampled_percent.is_some();
+    if ctx.audit.request_id.is_none() && !is_sampled {
+        return None;
+    }
     let mut out = vec![b'{'];
+    if is_sampled {
+        push_rule(&mut out, decision);
+    }
     push_identity(&mut out, ctx);
     out.push(b'}');
     String::from_utf8(out).ok()
+}
+
+fn push_rule(out: &mut Vec<u8>, decision: &Decision) {
+    let Some(rule) = decision.rule else {
+        return;
+    };
+    push_key(out, "rule");
+    push(out, &rule);
+    push_member(out, "ruleName", decision.rule_name.as_deref().unwrap_or(""));
+    if let Some(percent) = decision.sampled_percent {
+        push_key(out, "sampledPercent");
+        push(out, &percent);
+    }
 }
 
 fn push_identity(out: &mut Vec<u8>, ctx: &RequestContext) {

@@ -21,7 +21,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::status::Status;
-use crate::audit::{Decision, Head, Recorder, Refused, Response, ResponseObject, Stage};
+use crate::audit::{Recorder, Recording, Refused, Response, ResponseObject, Stage};
 use crate::filters::{Filter, Next};
 use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body, ByteStream, RequestContext};
 
@@ -52,16 +52,14 @@ impl Filter for Audit {
     }
 
     async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let decision = self.recorder.evaluate(&mut request.ctx);
-        if decision.level == AuditLevel::None {
+        let recording = self.recorder.evaluate(&mut request.ctx);
+        if recording.level() == AuditLevel::None {
             return next.run(request).await;
         }
         let began = request.ctx.stages.begin("audit");
-        let head = Head::render(&request.ctx, decision.level);
         let run = Run {
             recorder: self.recorder.clone(),
-            decision,
-            head,
+            recording,
         };
         let received = run.emit(&request.ctx, Stage::RequestReceived, None).await;
         request.ctx.stages.end("audit", began, "ok", "");
@@ -83,8 +81,7 @@ impl Filter for Audit {
 /// One audited request.
 struct Run {
     recorder: Arc<Recorder>,
-    decision: Decision,
-    head: Head,
+    recording: Recording,
 }
 
 impl Run {
@@ -94,9 +91,7 @@ impl Run {
         stage: Stage,
         response: Option<Response<'_>>,
     ) -> Result<(), Refused> {
-        let receipts = self
-            .recorder
-            .emit(ctx, &self.head, &self.decision, stage, response);
+        let receipts = self.recorder.emit(ctx, &self.recording, stage, response);
         receipts.settle().await
     }
 
@@ -104,12 +99,12 @@ impl Run {
     async fn finish(self, ctx: &mut RequestContext, mut response: ApiResponse) -> ApiResponse {
         let is_long_running = ctx.info.is_long_running();
         note_status(ctx, &response);
-        note_object(ctx, &self.decision, &response);
+        note_object(ctx, &response);
         ctx.stages.settle();
         let code = response.status.as_u16();
         let shown = Response {
             code,
-            object: shown_object(ctx, &self.decision, &response),
+            object: shown_object(ctx, &response),
             message: None,
         };
         if is_long_running {
@@ -134,7 +129,7 @@ impl Run {
 
     /// Has the last event wait until a large body is written, as upstream's does.
     fn recorded_write(self, ctx: &mut RequestContext, mut response: ApiResponse) -> ApiResponse {
-        if let ResponseObject::Segments(shown) = shown_object(ctx, &self.decision, &response) {
+        if let ResponseObject::Segments(shown) = shown_object(ctx, &response) {
             ctx.audit.response_object = Some(shown.concat().into());
         }
         let length = body_bytes(&response.body);
@@ -230,8 +225,8 @@ fn note_status(ctx: &mut RequestContext, response: &ApiResponse) {
 }
 
 /// Has the event show what the body does not show as it is: a compressed body, a `Status` in YAML.
-fn note_object(ctx: &mut RequestContext, decision: &Decision, response: &ApiResponse) {
-    if decision.level < AuditLevel::RequestResponse || ctx.audit.response_object.is_some() {
+fn note_object(ctx: &mut RequestContext, response: &ApiResponse) {
+    if ctx.audit.level < AuditLevel::RequestResponse || ctx.audit.response_object.is_some() {
         return;
     }
     if let Some(status) = &ctx.audit.response_status
@@ -258,12 +253,9 @@ fn note_object(ctx: &mut RequestContext, decision: &Decision, response: &ApiResp
     }
 }
 
-fn shown_object<'a>(
-    ctx: &RequestContext,
-    decision: &Decision,
-    response: &'a ApiResponse,
-) -> ResponseObject<'a> {
-    if decision.level < AuditLevel::RequestResponse || response.status == StatusCode::NOT_ACCEPTABLE
+fn shown_object<'a>(ctx: &RequestContext, response: &'a ApiResponse) -> ResponseObject<'a> {
+    if ctx.audit.level < AuditLevel::RequestResponse
+        || response.status == StatusCode::NOT_ACCEPTABLE
     {
         return ResponseObject::None;
     }
@@ -368,8 +360,7 @@ impl RecordedStream {
         // The stream has been sent; nobody is left to wait.
         let _ = run.recorder.emit(
             &self.ctx,
-            &run.head,
-            &run.decision,
+            &run.recording,
             Stage::ResponseComplete,
             Some(response),
         );

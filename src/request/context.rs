@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, Uri, Version};
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::request::{RequestInfo, StageTrace, UserInfo};
 
@@ -39,17 +40,32 @@ impl AuditLevel {
     }
 }
 
-/// What the audit filter decided and what later stages add for the event.
-#[derive(Clone, Debug, Default)]
-pub struct AuditState {
-    /// Level of the rule that matched.
+/// What one audit policy says about one request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuditDecision {
+    /// How much to record.
     pub level: AuditLevel,
     /// Stages not to emit, as a set of `audit::Stage` bits.
     pub omit_stages: u8,
-    /// Leave managedFields out of the bodies.
+    /// Leave `metadata.managedFields` out of bodies.
     pub omit_managed_fields: bool,
-    /// Name or number of the policy rule that decided, for `policy explain` and search.
+    /// Index of the rule that matched.
     pub rule: Option<usize>,
+    /// Name of that rule, if it has one.
+    pub rule_name: Option<Arc<str>>,
+    /// The percentage of matching requests that the rule keeps, where it does not keep all.
+    pub sampled_percent: Option<f64>,
+}
+
+/// What the audit filter decided and what later stages add for the event.
+#[derive(Clone, Debug, Default)]
+pub struct AuditState {
+    /// The highest level that any policy asks for: what to capture of the bodies.
+    pub level: AuditLevel,
+    /// What each policy in force says, in the recorder's order.
+    pub decisions: SmallVec<[AuditDecision; 1]>,
+    /// Which set of policies `decisions` belongs to; it changes with every hot reload.
+    pub policy_generation: u64,
     /// Annotations; set once per key (a second, different value is dropped and logged).
     pub annotations: Vec<(Cow<'static, str>, String)>,
     /// JSON text of the request object, captured right after decode when the level asks for it.

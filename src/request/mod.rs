@@ -14,7 +14,7 @@ mod stages;
 mod user;
 
 pub use attributes::Attributes;
-pub use context::{AuditLevel, AuditState, RequestContext};
+pub use context::{AuditDecision, AuditLevel, AuditState, RequestContext};
 pub use info::{RequestInfo, RequestInfoError};
 pub use response::{ApiRequest, ApiResponse, Body, ByteStream, Endpoint};
 pub use stages::{Stage, StageTrace};

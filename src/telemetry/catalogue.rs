@@ -745,6 +745,8 @@ catalogue! {
         "Reloads of changed certificate, key and client CA files, by result (ok or error).";
     verbatim_audit_lost_events_total: IntCounterVec, Alpha, ["reason", "sink"], NONE,
         "Audit events that did not reach a sink, by sink and reason.";
+    verbatim_audit_rule_requests_total: IntCounterVec, Alpha, ["level", "rule", "sink"], NONE,
+        "Requests that an audit policy rule decided about, by the rule's level and name and the sink that the policy is for.";
     verbatim_panics_total: IntCounter, Alpha, [], NONE,
         "Requests answered with 500 because their handler panicked.";
 }

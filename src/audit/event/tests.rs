@@ -37,7 +37,7 @@ fn render(
     stage: Stage,
     response: Option<Response<'_>>,
 ) -> Value {
-    let event = Head::render(ctx, level).event(ctx, &decision(level), stage, response);
+    let event = Head::render(ctx, level, None).event(ctx, &decision(level), None, stage, response);
     assert!(event.line().ends_with(b"}\n"));
     serde_json::from_slice(event.json()).expect("one JSON object")
 }
@@ -171,9 +171,10 @@ fn order_of_fields() {
         code: 200,
         ..Response::default()
     };
-    let event = Head::render(&ctx, AuditLevel::Metadata).event(
+    let event = Head::render(&ctx, AuditLevel::Metadata, None).event(
         &ctx,
         &decision(AuditLevel::Metadata),
+        None,
         Stage::ResponseComplete,
         Some(response),
     );
@@ -238,9 +239,10 @@ fn managed_fields_and_truncation() {
         object: ResponseObject::Context,
         message: None,
     };
-    let event = Head::render(&ctx, decision.level).event(
+    let event = Head::render(&ctx, decision.level, None).event(
         &ctx,
         &decision,
+        None,
         Stage::ResponseComplete,
         Some(response),
     );

@@ -85,6 +85,12 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
+    /// A record of what was lost on the way to this sink's receiver since it was last asked, for the
+    /// other sinks to keep. A sink whose receiver cannot be reached cannot say so there.
+    fn gap_for_others(&self) -> Option<EventBytes> {
+        None
+    }
+
     /// Waits until all that was accepted so far is where it belongs.
     async fn flush(&self);
 }

@@ -1,0 +1,148 @@
+//! Where in a YAML or JSON text each value stands, so that errors and warnings can name the line.
+//!
+//! Read by `verbatim policy` and by the loader of `AuditConfiguration`. A text that is not YAML has
+//! no lines; whoever decodes it says what is wrong with it.
+
+use std::collections::HashMap;
+
+use libyaml_safer::{EventData, Parser};
+
+/// Deepest nesting that is looked into.
+const DEPTH_MAX: usize = 64;
+
+/// Lines by field path (`rules[0].level`), counted from one.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(HashMap<String, usize>);
+
+impl Lines {
+    /// Reads a text.
+    pub fn of(text: &str) -> Self {
+        // The scanner panics at a block scalar that ends with the input.
+        let text = format!("{text}\n");
+        let mut bytes = text.as_bytes();
+        let mut parser = Parser::new();
+        parser.set_input_string(&mut bytes);
+        let mut reader = Reader {
+            parser,
+            lines: HashMap::new(),
+        };
+        // The rest of a broken text has no lines.
+        let _ = reader.document();
+        Lines(reader.lines)
+    }
+
+    /// The line of a field, or of the nearest one above it that stands in the text.
+    pub fn at(&self, path: &str) -> Option<usize> {
+        let mut path = path;
+        loop {
+            if let Some(line) = self.0.get(path) {
+                return Some(*line);
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+
+    /// `line 3: ` before a message about a field, or nothing.
+    pub fn prefix(&self, path: &str) -> String {
+        match self.at(path) {
+            Some(line) => format!("line {line}: "),
+            None => String::new(),
+        }
+    }
+}
+
+struct Reader<'r, 'b> {
+    parser: Parser<&'r mut &'b [u8]>,
+    lines: HashMap<String, usize>,
+}
+
+impl Reader<'_, '_> {
+    fn document(&mut self) -> Option<()> {
+        loop {
+            match self.parser.parse().ok()?.data {
+                EventData::StreamEnd => return None,
+                EventData::DocumentStart { .. } => return self.value("", 0),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads one value. `None` at the end of what can be read.
+    fn value(&mut self, path: &str, depth: usize) -> Option<()> {
+        let event = self.parser.parse().ok()?;
+        let line = usize::try_from(event.start_mark.line).ok()? + 1;
+        self.lines.entry(path.to_string()).or_insert(line);
+        match event.data {
+            EventData::MappingStart { .. } => self.mapping(path, depth),
+            EventData::SequenceStart { .. } => self.sequence(path, depth),
+            _ => Some(()),
+        }
+    }
+
+    fn mapping(&mut self, path: &str, depth: usize) -> Option<()> {
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        loop {
+            let event = self.parser.parse().ok()?;
+            let line = usize::try_from(event.start_mark.line).ok()? + 1;
+            let key = match event.data {
+                EventData::MappingEnd => return Some(()),
+                EventData::Scalar { value, .. } => value,
+                _ => return None,
+            };
+            let child = match path {
+                "" => key,
+                path => format!("{path}.{key}"),
+            };
+            // The key's line is where a reader looks; its value may begin below.
+            self.lines.insert(child.clone(), line);
+            self.value(&child, depth + 1)?;
+        }
+    }
+
+    fn sequence(&mut self, path: &str, depth: usize) -> Option<()> {
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        for index in 0.. {
+            let child = format!("{path}[{index}]");
+            let event = self.parser.parse().ok()?;
+            let line = usize::try_from(event.start_mark.line).ok()? + 1;
+            if event.data == EventData::SequenceEnd {
+                break;
+            }
+            self.lines.insert(child.clone(), line);
+            match event.data {
+                EventData::MappingStart { .. } => self.mapping(&child, depth + 1)?,
+                EventData::SequenceStart { .. } => self.sequence(&child, depth + 1)?,
+                _ => {}
+            }
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_have_lines() {
+        let lines = Lines::of(
+            "kind: Policy\nrules:\n- level: None\n  verbs: [get,\n    list]\n-\n  level: x",
+        );
+        for (path, line) in [
+            ("kind", Some(1)),
+            ("rules[0].level", Some(3)),
+            ("rules[0].verbs[1]", Some(5)),
+            ("rules[1].level", Some(7)),
+            ("rules[0].users[3]", Some(3)),
+            ("omitStages", None),
+        ] {
+            assert_eq!(lines.at(path), line, "{path}");
+        }
+        assert_eq!(lines.prefix("kind"), "line 1: ");
+        assert_eq!(Lines::of("a: [").at("b"), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! Walks a JSON tree along the paths of several rules at once and replaces what they name.
+
+use serde_json::Value;
+use smallvec::SmallVec;
+
+use super::path::{Positions, Segment};
+use super::{Action, FieldRule, Target, decoded};
+
+/// Makes the text that takes a value's place.
+pub(super) type Replace<'a> = dyn Fn(&[u8], Action) -> String + 'a;
+
+/// One path under way: its rule, which of the rule's paths, how far it is matched.
+struct Track<'a> {
+    rule: &'a FieldRule,
+    path: usize,
+    positions: Positions,
+}
+
+type Tracks<'a> = SmallVec<[Track<'a>; 4]>;
+
+/// Redacts an object, the items of a list, the objects of a table's rows, or the operations of a JSON
+/// Patch. Answers how many values were replaced.
+pub(super) fn document(tree: &mut Value, rules: &[&FieldRule], replace: &Replace<'_>) -> usize {
+    let start: Tracks<'_> = rules
+        .iter()
+        .flat_map(|rule| {
+            let path = |(path, p): (usize, &super::JsonPath)| Track {
+                rule,
+                path,
+                positions: p.start(),
+            };
+            rule.paths.iter().enumerate().map(path)
+        })
+        .collect();
+    if start.is_empty() {
+        return 0;
+    }
+    let operations = match tree {
+        Value::Array(operations) => operations,
+        object => return whole(object, &start, replace),
+    };
+    let each = operations.iter_mut();
+    each.map(|operation| patch_operation(operation, &start, replace))
+        .sum()
+}
+
+/// An object, and the objects in it if it is a list or a table.
+fn whole(object: &mut Value, start: &Tracks<'_>, replace: &Replace<'_>) -> usize {
+    let mut count = 0;
+    if let Some(items) = object.get_mut("items").and_then(Value::as_array_mut) {
+        for item in items {
+            count += descend(item, start, replace);
+        }
+    }
+    if let Some(rows) = object.get_mut("rows").and_then(Value::as_array_mut) {
+        for inner in rows.iter_mut().filter_map(|row| row.get_mut("object")) {
+            count += descend(inner, start, replace);
+        }
+    }
+    count + descend(object, start, replace)
+}
+
+/// An operation of a JSON Patch: its pointer takes the first steps of each path.
+fn patch_operation(operation: &mut Value, start: &Tracks<'_>, replace: &Replace<'_>) -> usize {
+    let pointer = operation["path"].as_str().unwrap_or_default().to_string();
+    let Some(value) = operation.get_mut("value") else {
+        return 0;
+    };
+    let mut tracks: Tracks<'_> = copy(start);
+    for part in pointer.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        tracks = advance(&tracks, Segment::Pointer(&part));
+        if let Some(track) = finished(&tracks) {
+            return apply(value, track.rule, replace);
+        }
+    }
+    if pointer.is_empty() {
+        return whole(value, start, replace);
+    }
+    descend(value, &tracks, replace)
+}
+
+fn descend(value: &mut Value, tracks: &Tracks<'_>, replace: &Replace<'_>) -> usize {
+    if tracks.is_empty() {
+        return 0;
+    }
+    let mut count = 0;
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members.iter_mut() {
+                count += child(member, tracks, Segment::Key(key), replace);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                count += child(item, tracks, Segment::Index(index), replace);
+            }
+        }
+        _ => {}
+    }
+    count
+}
+
+fn child(
+    value: &mut Value,
+    tracks: &Tracks<'_>,
+    segment: Segment<'_>,
+    replace: &Replace<'_>,
+) -> usize {
+    let next = advance(tracks, segment);
+    match finished(&next) {
+        Some(track) => apply(value, track.rule, replace),
+        None => descend(value, &next, replace),
+    }
+}
+
+fn copy<'a>(tracks: &Tracks<'a>) -> Tracks<'a> {
+    let each = tracks.iter().map(|t| Track {
+        rule: t.rule,
+        path: t.path,
+        positions: t.positions.clone(),
+    });
+    each.collect()
+}
+
+fn advance<'a>(tracks: &Tracks<'a>, segment: Segment<'_>) -> Tracks<'a> {
+    let each = tracks.iter().filter_map(|t| {
+        let positions = t.rule.paths[t.path].advance(&t.positions, segment);
+        (!positions.is_empty()).then_some(Track {
+            rule: t.rule,
+            path: t.path,
+            positions,
+        })
+    });
+    each.collect()
+}
+
+fn finished<'t, 'a>(tracks: &'t Tracks<'a>) -> Option<&'t Track<'a>> {
+    tracks
+        .iter()
+        .find(|t| t.rule.paths[t.path].is_match(&t.positions))
+}
+
+fn apply(value: &mut Value, rule: &FieldRule, replace: &Replace<'_>) -> usize {
+    match (rule.target, &mut *value) {
+        (_, Value::Null) => 0,
+        (Target::Value, _) => put(value, rule, replace),
+        (_, Value::Object(members)) => {
+            let members = members.iter_mut();
+            members
+                .filter(|(key, member)| !is_directive(key, member))
+                .map(|(_, member)| apply(member, rule, replace))
+                .sum()
+        }
+        (_, Value::Array(items)) => items.iter_mut().map(|i| apply(i, rule, replace)).sum(),
+        _ => put(value, rule, replace),
+    }
+}
+
+/// `$patch: replace` in a strategic merge patch says what to do, not what to store.
+fn is_directive(key: &str, value: &Value) -> bool {
+    key == "$patch" && matches!(value.as_str(), Some("replace" | "merge" | "delete"))
+}
+
+fn put(value: &mut Value, rule: &FieldRule, replace: &Replace<'_>) -> usize {
+    let text = match &*value {
+        Value::String(text) if rule.target == Target::Base64Leaves => {
+            replace(&decoded(text), rule.action)
+        }
+        Value::String(text) => replace(text.as_bytes(), rule.action),
+        other => replace(other.to_string().as_bytes(), rule.action),
+    };
+    *value = Value::String(text);
+    1
+}
