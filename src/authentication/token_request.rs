@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value, json};
 
@@ -11,7 +12,7 @@ use crate::api::objects::Objects;
 use crate::api::status::Status;
 use crate::authentication::jwt;
 use crate::authentication::keys::SigningKey;
-use crate::request::RequestContext;
+use crate::request::{AuditLevel, RequestContext};
 
 const DEFAULT_SECONDS: i64 = 3600;
 const MIN_SECONDS: i64 = 600;
@@ -48,7 +49,9 @@ impl TokenIssuer {
         name: &str,
         request: &mut Value,
     ) -> Result<(), Status> {
-        self.apply_defaults(request);
+        apply_defaults(request);
+        note_request(ctx, request);
+        self.default_audiences(request);
         validate(request)?;
         let account = self.get("serviceaccounts", namespace, name).await?;
         check_metadata(request, namespace, name, &account)?;
@@ -83,19 +86,10 @@ impl TokenIssuer {
         Ok(())
     }
 
-    fn apply_defaults(&self, request: &mut Value) {
-        if !request["spec"].is_object() {
-            request["spec"] = Value::Object(Map::new());
-        }
+    fn default_audiences(&self, request: &mut Value) {
         let spec = &mut request["spec"];
-        if spec["expirationSeconds"].is_null() {
-            spec["expirationSeconds"] = json!(DEFAULT_SECONDS);
-        }
         if spec["audiences"].as_array().is_none_or(Vec::is_empty) {
             spec["audiences"] = json!(self.api_audiences);
-        }
-        if spec.get("boundObjectRef").is_none() {
-            spec["boundObjectRef"] = Value::Null;
         }
     }
 
@@ -218,6 +212,36 @@ impl TokenIssuer {
 
 fn group_kind() -> GroupKind {
     GroupKind::new("authentication.k8s.io", "TokenRequest")
+}
+
+/// The defaults of the kind.
+fn apply_defaults(request: &mut Value) {
+    if !request["spec"].is_object() {
+        request["spec"] = Value::Object(Map::new());
+    }
+    let spec = &mut request["spec"];
+    if spec["expirationSeconds"].is_null() {
+        spec["expirationSeconds"] = json!(DEFAULT_SECONDS);
+    }
+    for member in ["audiences", "boundObjectRef"] {
+        if spec.get(member).is_none() {
+            spec[member] = Value::Null;
+        }
+    }
+}
+
+/// Notes what was asked for the audit event.
+fn note_request(ctx: &mut RequestContext, request: &Value) {
+    if ctx.audit.level < AuditLevel::Request {
+        return;
+    }
+    let mut shown = request.clone();
+    // No client sends one, but the kind has it.
+    shown["status"] = json!({"token": "", "expirationTimestamp": null});
+    if shown["metadata"].is_null() {
+        shown["metadata"] = json!({});
+    }
+    ctx.audit.request_object = serde_json::to_vec(&shown).ok().map(Bytes::from);
 }
 
 fn validate(request: &Value) -> Result<(), Status> {

@@ -366,12 +366,14 @@ impl Registry {
             match target.subresource.as_str() {
                 // An approval is a status write that only one kind has.
                 "status" | "approval" => keep_all_but_status(object, old),
+                // Binding sets the node and says so in the status; it is no new generation.
+                "binding" => {}
                 _ => keep_status(object, old),
             }
         }
         strategy.prepare_for_update(object, old, write);
         if resource.tracks_generation
-            && target.subresource != "status"
+            && !matches!(target.subresource.as_str(), "status" | "binding")
             && strategy.spec_changed(object, old)
         {
             meta::set(object, "generation", Some(json!(meta::generation(old) + 1)));

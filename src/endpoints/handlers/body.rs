@@ -135,8 +135,9 @@ pub fn object(
             return Err(status);
         }
     };
-    note_request(ctx, &value);
     target.default(&mut value);
+    // Upstream's decoder fills in defaults, too, before the event is made.
+    note_request(ctx, &value);
     ctx.stages.end("decode", began, "ok", "");
     Ok(value)
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use serde_json::Value;
 
 use crate::api::options::DeleteOptions;
 use crate::api::status::Status;
@@ -45,9 +46,22 @@ pub async fn options(request: &mut ApiRequest, target: &Target) -> Result<Delete
     let encoding = body::content_encoding(ctx, target.resource.custom)?;
     let value = body::delete_options(&bytes, encoding)?;
     if ctx.audit.level >= AuditLevel::Request {
-        ctx.audit.request_object = serde_json::to_vec(&value).ok().map(Bytes::from);
+        ctx.audit.request_object = recorded(&value);
     }
     DeleteOptions::from_json(value)
+}
+
+/// The options as upstream's events show them: in the group version that was sent, or in the
+/// internal one when none was.
+fn recorded(options: &Value) -> Option<Bytes> {
+    let mut shown = options.clone();
+    let members = shown.as_object_mut()?;
+    members.insert("kind".into(), "DeleteOptions".into());
+    let version = members.get("apiVersion").and_then(Value::as_str);
+    if version.is_none_or(str::is_empty) {
+        members.insert("apiVersion".into(), "meta.k8s.io/__internal".into());
+    }
+    serde_json::to_vec(&shown).ok().map(Bytes::from)
 }
 
 /// Jobs are special for their history: orphaning is still their default over REST.

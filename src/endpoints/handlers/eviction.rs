@@ -220,7 +220,10 @@ async fn mark_disrupted(
 ) -> Result<(), Status> {
     let mut status_target = target.clone();
     status_target.subresource = "status".into();
-    let options = WriteOptions::default();
+    let options = WriteOptions {
+        untracked: true,
+        ..WriteOptions::default()
+    };
     let update = Update {
         transform: Box::new(|old| {
             let mut pod = old
