@@ -4,7 +4,10 @@
 //! add rows at run time. What cannot be data (defaults, validation) is the row's strategy, which
 //! `registry` keeps beside it.
 
+use std::sync::LazyLock;
+
 use crate::api::names::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, Name};
+use crate::api::schema::Definitions;
 
 /// One served (group, version, resource).
 #[derive(Clone, Debug)]
@@ -36,8 +39,12 @@ pub struct Resource {
     pub storage_prefix: Name,
     /// The version that is written to storage.
     pub storage_version: GroupVersion,
-    /// Whether the row is a custom resource.
+    /// Whether the row is a custom resource: JSON and YAML only, named as custom resources are.
     pub custom: bool,
+    /// Whether a mount answers instead of the registry: its objects are computed, not stored.
+    pub mounted: bool,
+    /// The schemas of the kind, where the built-in ones lack it.
+    pub definitions: Option<&'static LazyLock<Definitions>>,
     /// Whether it is served without `--runtime-config`.
     pub on_by_default: bool,
     /// Update without resourceVersion overwrites.

@@ -1,17 +1,18 @@
-//! Group `audit.verbatim.dev` over HTTP: `auditevents` (see `search::api`) and `explanations`.
+//! Group `audit.verbatim.dev` over HTTP: `auditevents` and `auditsummaries` (see `search::api`), and
+//! `explanations`. Where a resource has a local form (`localexplanations`), that is the same over one
+//! namespace.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::api::names::GroupResource;
 use crate::api::status::Status;
-use crate::audit::Recorder;
 use crate::diagnose::access::AccessExplainer;
 use crate::diagnose::explain::{Explanation, explain};
 use crate::request::negotiate::{self, TransformKind};
 use crate::request::{ApiRequest, ApiResponse, RequestContext, RequestInfo};
-use crate::search::Index;
-use crate::search::api::{EventsApi, GROUP, VERSION, negotiated, rows, value_response};
+use crate::search::api::{EventsApi, GROUP, negotiated, value_response};
 
 /// The name that stands for the newest request of the user who asks, as in `why --last`.
 const LAST: &str = "last";
@@ -23,16 +24,9 @@ pub struct RecordApi {
 }
 
 impl RecordApi {
-    /// Over an index, the recorder that feeds its log, and whoever explains refusals.
-    pub fn new(
-        index: Arc<Index>,
-        recorder: Arc<Recorder>,
-        access: Option<Arc<dyn AccessExplainer>>,
-    ) -> Self {
-        RecordApi {
-            events: EventsApi::new(index, recorder),
-            access,
-        }
+    /// Over the events and whoever explains refusals.
+    pub fn new(events: EventsApi, access: Option<Arc<dyn AccessExplainer>>) -> Self {
+        RecordApi { events, access }
     }
 
     /// Whether a request is for this group's resources.
@@ -40,22 +34,18 @@ impl RecordApi {
         info.is_resource && info.group == GROUP
     }
 
-    /// Answers one request that has passed the filter chain.
+    /// Answers one request that has passed the filter chain and the router.
     pub async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
-        if request.ctx.info.version != VERSION || !request.ctx.info.subresource.is_empty() {
-            return negotiate::status_response(&mut request.ctx, &Status::no_such_resource());
+        if request.ctx.info.resource == "auditevents" {
+            return self.events.handle(request).await;
         }
-        match request.ctx.info.resource.as_str() {
-            "auditevents" => self.events.handle(request).await,
-            "explanations" => {
-                let answer = match request.ctx.info.verb.as_str() {
-                    "get" => self.explain(&request.ctx).await,
-                    _ => Err(Status::method_not_allowed()),
-                };
-                answer.unwrap_or_else(|s| negotiate::status_response(&mut request.ctx, &s))
-            }
-            _ => negotiate::status_response(&mut request.ctx, &Status::no_such_resource()),
-        }
+        let answer = self.explain(&request.ctx).await;
+        answer.unwrap_or_else(|s| negotiate::status_response(&mut request.ctx, &s))
+    }
+
+    /// Fills in the status of an AuditSummary.
+    pub async fn summarize(&self, ctx: &RequestContext, summary: &mut Value) -> Result<(), Status> {
+        self.events.summarize(ctx, summary).await
     }
 
     async fn explain(&self, ctx: &RequestContext) -> Result<ApiResponse, Status> {
@@ -74,9 +64,12 @@ impl RecordApi {
             .filter_map(|h| serde_json::from_slice(&h.event).ok())
             .collect();
         let explanation = explain(&events, self.access.as_deref());
-        let mut explanation =
-            explanation.ok_or_else(|| Status::not_found(&rows()[1].group_resource(), name))?;
+        let mut explanation = explanation.ok_or_else(|| {
+            let resource = GroupResource::new(GROUP, ctx.info.resource.clone());
+            Status::not_found(&resource, name)
+        })?;
         if !ctx.info.namespace.is_empty() {
+            explanation.kind = "LocalExplanation";
             // Who may ask in one namespace is not told of bindings elsewhere.
             let here = &ctx.info.namespace;
             explanation.nearest.retain(|n| n.binding_namespace == *here);

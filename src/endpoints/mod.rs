@@ -20,15 +20,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use crate::api::status::Status;
 use crate::authorization::Authorizer;
 use crate::registry::Registry;
 use crate::request::negotiate::status_response;
-use crate::request::{ApiRequest, ApiResponse, Endpoint, RequestInfo};
+use crate::request::{ApiRequest, ApiResponse, Endpoint, RequestContext, RequestInfo};
 use router::{NoRoute, Route, Verb};
 
-/// Something else that answers requests: health, metrics, reviews, the audit group.
+/// Something else that answers requests: plain paths, and rows that are mounted (their objects are
+/// computed, not stored). Requests for rows have passed the router.
 #[async_trait]
 pub trait Mount: Send + Sync {
     /// Whether the request is for this mount.
@@ -36,6 +38,11 @@ pub trait Mount: Send + Sync {
 
     /// Answers it.
     async fn handle(&self, request: &mut ApiRequest) -> ApiResponse;
+
+    /// Fills in the answer of an object that is created to be answered, not stored.
+    async fn review(&self, _: &mut RequestContext, _: &mut Value) -> Result<(), Status> {
+        Err(Status::no_such_resource())
+    }
 }
 
 /// What handlers need.
@@ -50,7 +57,7 @@ pub struct Endpoints {
     pub authorizer: Arc<dyn Authorizer>,
     /// Who answers reviews and token requests.
     pub reviewers: handlers::review::Reviewers,
-    /// Other handlers, asked first.
+    /// Other handlers: asked first about plain paths, and about rows that are mounted.
     pub mounts: Vec<Box<dyn Mount>>,
     /// Least time after which a watch without `timeoutSeconds` ends.
     pub min_request_timeout: Duration,
@@ -61,11 +68,11 @@ pub struct Endpoints {
 #[async_trait]
 impl Endpoint for Endpoints {
     async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
-        if let Some(mount) = self.mounts.iter().find(|m| m.serves(&request.ctx.info)) {
-            return mount.handle(request).await;
-        }
         if !request.ctx.info.is_resource {
-            return self.plain_path(request).await;
+            return match self.mount(&request.ctx.info) {
+                Some(mount) => mount.handle(request).await,
+                None => self.plain_path(request).await,
+            };
         }
         let table = self.registry.table().load();
         let ctx = &mut request.ctx;
@@ -78,6 +85,19 @@ impl Endpoint for Endpoints {
 }
 
 impl Endpoints {
+    fn mount(&self, info: &RequestInfo) -> Option<&dyn Mount> {
+        let found = self.mounts.iter().find(|m| m.serves(info));
+        found.map(|mount| &**mount)
+    }
+
+    /// The mount of a row that needs one.
+    pub(crate) fn mount_of_row(&self, info: &RequestInfo) -> Result<&dyn Mount, Status> {
+        self.mount(info).ok_or_else(|| {
+            // Its part could not be started; the log says why.
+            Status::service_unavailable("what answers this resource is not running")
+        })
+    }
+
     async fn plain_path(&self, request: &mut ApiRequest) -> ApiResponse {
         let table = self.registry.table().load();
         let ctx = &mut request.ctx;
@@ -113,6 +133,9 @@ impl Endpoints {
         verb: Verb,
     ) -> Result<ApiResponse, Status> {
         use handlers::*;
+        if target.resource.mounted && verb != Verb::Create {
+            return Ok(self.mount_of_row(&request.ctx.info)?.handle(request).await);
+        }
         match verb {
             Verb::Get => get::get(self, request, target).await,
             Verb::List => list::list(self, request, target).await,

@@ -14,7 +14,8 @@ use crate::search::fields::Fields;
 /// Longer keywords are cut, well below tantivy's limit.
 const KEYWORD_MAX_BYTES: usize = 2048;
 /// Outcomes of stages that are not failures.
-const GOOD_OUTCOMES: [&str; 6] = ["ok", "allow", "skipped", "exempt", "anonymous", "none"];
+pub(super) const GOOD_OUTCOMES: [&str; 6] =
+    ["ok", "allow", "skipped", "exempt", "anonymous", "none"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

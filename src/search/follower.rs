@@ -51,6 +51,46 @@ impl Follower {
         retry_not_found(|| Self::try_start(path, position.clone()))
     }
 
+    /// Starts about `bytes` before the end of the live file, at the beginning of a line. The second
+    /// value tells whether anything of the log lies before that.
+    pub fn near_end(path: &Path, bytes: u64) -> io::Result<(Self, bool)> {
+        let backups = backups(path).unwrap_or_default();
+        let length = match fs::metadata(path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        let offset = length.saturating_sub(bytes);
+        let file = match length {
+            0 => String::new(),
+            _ => identity_of(path)?,
+        };
+        if file.is_empty() || offset == 0 && backups.is_empty() {
+            let follower = Self::start(path, Position::default())?;
+            return Ok((follower, false));
+        }
+        let mut follower = Self::start(path, Position { file, offset })?;
+        if offset > 0 {
+            // What is left of the line in the middle of which this is.
+            follower.read(|_, _| false)?;
+        }
+        Ok((follower, true))
+    }
+
+    /// Whether the live file has more than `bytes` that were not read yet.
+    pub fn is_behind(&self, bytes: u64) -> bool {
+        let Some((_, inode)) = self.open.as_ref().and_then(|open| open.inode) else {
+            return false;
+        };
+        fs::metadata(&self.path).is_ok_and(|live| {
+            let read = match live.ino() == inode {
+                true => self.position.offset,
+                false => 0,
+            };
+            live.len().saturating_sub(read) > bytes
+        })
+    }
+
     fn try_start(path: &Path, position: Position) -> io::Result<Self> {
         let mut follower = Follower {
             path: path.into(),

@@ -1,7 +1,8 @@
 //! The index over the record and its query language.
 //!
 //! [`Index`] follows the audit log and answers searches; [`query`] reads what people type;
-//! [`api`] serves both as resources of group `audit.verbatim.dev`.
+//! [`summary`] counts and times; [`hub`] has the newest events for watches; [`api`] serves all of
+//! it as resources of group `audit.verbatim.dev`.
 //!
 //! # Invariants
 //! - An event is searchable the moment it is in the log: a search first has the indexer catch up.
@@ -23,14 +24,17 @@ pub mod api;
 pub mod document;
 pub mod fields;
 pub mod follower;
+pub mod hub;
 pub mod index;
 pub mod indexer;
 pub mod partition;
 pub mod query;
+pub mod summary;
 pub mod table;
 pub mod window;
 
 pub use follower::Follower;
+pub use hub::Hub;
 pub use index::{Hit, Index, IndexOptions, Page, Search, SearchError};
 pub use query::QueryError;
 pub use window::Window;

@@ -747,6 +747,10 @@ catalogue! {
         "Audit events that did not reach a sink, by sink and reason.";
     verbatim_audit_rule_requests_total: IntCounterVec, Alpha, ["level", "rule", "sink"], NONE,
         "Requests that an audit policy rule decided about, by the rule's level and name and the sink that the policy is for.";
+    verbatim_audit_watchers_current: IntGauge, Alpha, [], NONE,
+        "Watches of audit events open now.";
+    verbatim_audit_watchers_ended_total: IntCounterVec, Alpha, ["reason"], NONE,
+        "Watches of audit events that were cut off (slow) or refused (too_many), by reason.";
     verbatim_panics_total: IntCounter, Alpha, [], NONE,
         "Requests answered with 500 because their handler panicked.";
 }

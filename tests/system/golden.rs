@@ -54,6 +54,9 @@ fn play(store: Store) {
             &text(&policy),
             "--audit-log-path",
             &text(&audit_log),
+            // The group that kube-apiserver does not have, so that discovery can be compared.
+            "--runtime-config",
+            "audit.verbatim.dev/v1alpha1=false",
         ],
     );
     let floors = floors();

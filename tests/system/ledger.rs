@@ -232,8 +232,13 @@ impl Ledger {
         }
         // The search API shows requests, which nobody creates.
         if !resource.can("create") {
-            let named = all.iter().any(|r| r.name == resource.name && r.can("get"));
-            return self.refused(resource, "list", !named, "missing").await;
+            let answer = self.get(&resource.object("missing")).await;
+            self.missing(resource, "get", answer);
+            self.refused(resource, "get", false, "missing").await;
+            if resource.can("list") {
+                self.list(resource).await;
+            }
+            return;
         }
         let Some(manifest) = self.manifest(resource) else {
             return;
@@ -326,6 +331,13 @@ impl Ledger {
         if !resource.can("list") {
             return;
         }
+        self.list(resource).await;
+        if resource.can("watch") {
+            self.watch(resource).await;
+        }
+    }
+
+    async fn list(&mut self, resource: &Resource) {
         let collection = resource.collection();
         let answer = self.get(&collection).await;
         if !answer.1["items"].is_array() || answer.1["metadata"].is_null() {
@@ -350,9 +362,6 @@ impl Ledger {
             .await;
         self.failure(resource, "list, bad field", answer, 400, "BadRequest", "");
         self.refused(resource, "list", true, "").await;
-        if resource.can("watch") {
-            self.watch(resource).await;
-        }
     }
 
     async fn watch(&mut self, resource: &Resource) {

@@ -72,6 +72,8 @@ impl Write {
             storage_prefix: "".into(),
             storage_version: GroupVersion::new("", "v1"),
             custom: false,
+            mounted: false,
+            definitions: None,
             on_by_default: true,
             allow_unconditional_update: true,
             allow_create_on_update: false,

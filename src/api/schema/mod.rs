@@ -10,7 +10,8 @@
 //! other at first use. Nothing happens at start.
 //!
 //! Files: `go_json` JSON syntax and quoting in Go's words · `yaml` YAML to JSON · `decode` bodies to
-//! trees · `normalise` trees as Go would print them, declared defaults · `wire` protobuf.
+//! trees · `normalise` trees as Go would print them, declared defaults · `wire` protobuf ·
+//! `published` kinds described by an OpenAPI text of their own.
 //!
 //! A custom resource's schema is an [`Arc`] of the same nodes ([`SchemaRef::Owned`]) with
 //! [`Object::preserve_unknown`] where its structural schema says so.
@@ -37,6 +38,7 @@ pub mod decode;
 pub mod go_json;
 pub mod normalise;
 mod program;
+mod published;
 pub mod wire;
 pub mod yaml;
 
@@ -50,6 +52,7 @@ use crate::api::names::{GroupVersionKind, Name};
 
 pub use decode::{DecodeError, Decoded, Format, TypeMeta, decode, summarize, type_meta};
 pub use normalise::{apply_defaults, normalise};
+pub use published::Definitions;
 
 /// A type: what a value may be and how Go calls it.
 #[derive(Debug)]

@@ -32,6 +32,14 @@ pub(super) fn definition(name: &str) -> Option<&'static Schema> {
     PROGRAM.definitions.get(name).map(|index| node(*index))
 }
 
+/// A reference to the node of a definition.
+pub(super) fn definition_ref(name: &str) -> Option<SchemaRef> {
+    PROGRAM
+        .definitions
+        .get(name)
+        .map(|index| SchemaRef::Builtin(*index))
+}
+
 /// The node of a kind.
 pub(super) fn kind(group: &str, version: &str, kind: &str) -> Option<&'static Schema> {
     PROGRAM

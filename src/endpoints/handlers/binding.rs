@@ -15,6 +15,7 @@ const BINDING: Expected<'static> = Expected {
     version: "v1",
     kind: "Binding",
     custom: false,
+    definitions: None,
 };
 
 /// Answers POST of pods/x/binding and of the legacy bindings collection.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::api::names::GroupVersion;
 use crate::api::options::FieldValidation;
 use crate::api::resource::Resource;
-use crate::api::schema::{self, DecodeError, Format};
+use crate::api::schema::{self, DecodeError, Definitions, Format};
 use crate::api::status::Status;
 use crate::registry::{ResourceTable, Target, meta};
 use crate::request::negotiate::Encoding;
@@ -31,6 +31,8 @@ pub struct Expected<'a> {
     pub kind: &'a str,
     /// Custom resources have no protobuf form and their own texts.
     pub custom: bool,
+    /// The schema of a kind that is not built in.
+    pub definitions: Option<&'static Definitions>,
 }
 
 impl<'a> Expected<'a> {
@@ -41,6 +43,7 @@ impl<'a> Expected<'a> {
             version: &resource.version,
             kind: &resource.kind,
             custom: resource.custom,
+            definitions: resource.definitions.map(|d| &**d),
         }
     }
 
@@ -250,10 +253,10 @@ fn decode(
         expected.version.to_string(),
         expected.kind.to_string(),
     );
-    let schema = if expected.custom {
-        None
-    } else {
-        schema::builtin(&gvk)
+    let schema = match expected.definitions {
+        Some(definitions) => definitions.kind(&gvk),
+        None if expected.custom => None,
+        None => schema::builtin(&gvk),
     };
     let decoded = schema::decode(bytes, format, schema).map_err(|error| match error {
         DecodeError::Syntax(text) => unrecognized(&text),

@@ -18,6 +18,7 @@ const EVICTION: Expected<'static> = Expected {
     version: "v1",
     kind: "Eviction",
     custom: false,
+    definitions: None,
 };
 /// Evictions the budget controller has not confirmed.
 const DISRUPTED_PODS_MAX: usize = 2000;

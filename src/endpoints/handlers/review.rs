@@ -34,6 +34,7 @@ const TOKEN_REQUEST: Expected<'static> = Expected {
     version: "v1",
     kind: "TokenRequest",
     custom: false,
+    definitions: None,
 };
 
 /// Answers a POST of a review or a token request.
@@ -54,7 +55,13 @@ pub async fn create(
         "token" => body::foreign(ctx, &table, &TOKEN_REQUEST, &bytes, validation)?,
         _ => body::object(ctx, &table, target, &bytes, validation)?,
     };
-    answer(&endpoints.reviewers, ctx, target, &mut review).await?;
+    match target.resource.mounted {
+        true => {
+            let mount = endpoints.mount_of_row(&ctx.info)?;
+            mount.review(ctx, &mut review).await?;
+        }
+        false => answer(&endpoints.reviewers, ctx, target, &mut review).await?,
+    }
     render::object(ctx, target, negotiated, StatusCode::CREATED, &review)
 }
 

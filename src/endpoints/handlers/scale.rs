@@ -29,6 +29,7 @@ pub const SCALE: Expected<'static> = Expected {
     version: "v1",
     kind: "Scale",
     custom: false,
+    definitions: None,
 };
 
 /// PUT of a Scale.

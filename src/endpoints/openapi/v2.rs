@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::registry::table::ResourceTable;
 
 use super::paths::REFERENCE;
-use super::v3::{Definitions, closure, every_version, paths, subjects};
+use super::v3::{Definitions, closure, every_version, own_definitions, paths, subjects};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -21,7 +21,14 @@ pub(super) fn document(table: &ResourceTable, definitions: &Definitions) -> Valu
         all.extend(paths(&subject));
     }
     let all = Value::Object(all);
-    let mut schemas = closure(&all, definitions);
+    let own: Map<String, Value> = table
+        .groups()
+        .iter()
+        .flat_map(|g| &g.versions)
+        .flat_map(|v| own_definitions(&v.rows))
+        .collect();
+    let mut schemas = closure(&json!([all, own]), definitions);
+    schemas.extend(own);
     let versions: Vec<(&str, &str)> = table
         .groups()
         .iter()

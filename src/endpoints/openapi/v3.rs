@@ -1,9 +1,11 @@
 //! OpenAPI v3 documents: which there are, and what is in each.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::api::resource::Resource;
 use crate::registry::table::{Group, ResourceTable, Version};
 
 use super::names::{definition_name, group_tag, group_title, operation_prefix, tag};
@@ -243,7 +245,15 @@ fn references(value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// Custom resources' definitions: an object with metadata that keeps what it does not know, until
+/// The schemas that rows bring themselves.
+pub(super) fn own_definitions(rows: &[Arc<Resource>]) -> Map<String, Value> {
+    let described = rows.iter().filter_map(|row| row.definitions);
+    described
+        .flat_map(|definitions| definitions.openapi().clone())
+        .collect()
+}
+
+/// Custom resources' definitions: what they bring, or an object with metadata that keeps what it does not know, until
 /// the definition's own schema says more.
 fn add_custom_definitions(
     version: &Version,
@@ -253,7 +263,9 @@ fn add_custom_definitions(
 ) {
     let mut wanted = BTreeSet::new();
     references(paths, &mut wanted);
-    for row in version.rows.iter().filter(|row| row.custom) {
+    schemas.extend(own_definitions(&version.rows));
+    let undescribed = |row: &&Arc<Resource>| row.custom && row.definitions.is_none();
+    for row in version.rows.iter().filter(undescribed) {
         let object = definition_name(true, &row.group, &row.version, &row.kind);
         let list = definition_name(true, &row.group, &row.version, &row.list_kind);
         let kind = |kind: &str| json!([{"group": row.group, "version": row.version, "kind": kind}]);

@@ -16,6 +16,7 @@
 
 mod groups;
 mod optional;
+mod own;
 mod row;
 mod rows;
 mod runtime_config;
@@ -44,7 +45,8 @@ pub fn builtin() -> &'static [Arc<Resource>] {
         let optional = optional::OPTIONAL
             .iter()
             .map(|row| Arc::new(row.resource(false)));
-        served.chain(optional).collect()
+        let own = own::OWN.iter().map(|row| Arc::new(row.resource(true)));
+        served.chain(optional).chain(own).collect()
     });
     &ROWS
 }
@@ -552,8 +554,8 @@ mod tests {
             ["", "apiregistration.k8s.io", "apps", "events.k8s.io"]
         );
         assert_eq!(
-            names.last().expect("a group"),
-            "flowcontrol.apiserver.k8s.io"
+            names[names.len() - 2..],
+            ["flowcontrol.apiserver.k8s.io", "audit.verbatim.dev"]
         );
     }
 

@@ -3,8 +3,11 @@
 //! A row says only what differs from the common kind: all eight verbs, stored under its plural in its
 //! own version, unconditional update allowed.
 
+use std::sync::LazyLock;
+
 use crate::api::names::{GroupVersion, GroupVersionKind, Name};
 use crate::api::resource::{Resource, SelectableField, Subresource};
+use crate::api::schema::Definitions;
 
 /// The verbs of most kinds.
 pub(super) const ALL: &[&str] = &[
@@ -25,6 +28,7 @@ pub(super) const CREATE: &[&str] = &["create"];
 pub(super) const GET: &[&str] = &["get"];
 pub(super) const UPDATE: &[&str] = &["update"];
 pub(super) const GET_LIST: &[&str] = &["get", "list"];
+pub(super) const GET_LIST_WATCH: &[&str] = &["get", "list", "watch"];
 pub(super) const CREATE_GET: &[&str] = &["create", "get"];
 pub(super) const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
 /// Proxies take every HTTP method.
@@ -182,6 +186,7 @@ pub(super) struct Row {
     generation: bool,
     ttl_seconds: u32,
     fields: &'static [Field],
+    definitions: Option<&'static LazyLock<Definitions>>,
 }
 
 impl Row {
@@ -210,6 +215,7 @@ impl Row {
             generation: false,
             ttl_seconds: 0,
             fields: &[],
+            definitions: None,
         }
     }
 
@@ -275,6 +281,12 @@ impl Row {
         self
     }
 
+    /// A resource that a mount computes, described by `definitions`.
+    pub(super) const fn mounted(mut self, definitions: &'static LazyLock<Definitions>) -> Self {
+        self.definitions = Some(definitions);
+        self.stores_nothing()
+    }
+
     /// Time to live.
     pub(super) const fn ttl(mut self, seconds: u32) -> Self {
         self.ttl_seconds = seconds;
@@ -327,7 +339,9 @@ impl Row {
             subresources: self.subresources.iter().map(|s| self.sub(s)).collect(),
             storage_prefix: self.storage_prefix.into(),
             storage_version: GroupVersion::new(self.storage_version.0, self.storage_version.1),
-            custom: false,
+            custom: self.definitions.is_some(),
+            mounted: self.definitions.is_some(),
+            definitions: self.definitions,
             on_by_default,
             allow_unconditional_update: self.unconditional_update,
             allow_create_on_update: self.create_on_update,

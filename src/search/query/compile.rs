@@ -69,7 +69,7 @@ fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Compiled {
 }
 
 /// Values of closed sets may be written in any case.
-fn in_case(row: usize, text: &str) -> String {
+pub(super) fn in_case(row: usize, text: &str) -> String {
     const NAMES: [&str; 9] = [
         "RequestReceived",
         "ResponseStarted",
@@ -93,13 +93,13 @@ fn in_case(row: usize, text: &str) -> String {
     }
 }
 
-enum Pattern {
+pub(super) enum Pattern {
     Plain(String),
     Regex(String),
 }
 
 /// `*` and `?` are wildcards unless a backslash stands before them.
-fn wildcard(word: &str) -> Pattern {
+pub(super) fn wildcard(word: &str) -> Pattern {
     let (mut plain, mut pattern) = (String::new(), String::new());
     let mut is_pattern = false;
     let mut chars = word.chars();
@@ -131,13 +131,7 @@ fn regex_query(field: Field, pattern: &str) -> Compiled {
 fn number(row: usize, condition: &Condition, at: usize, fields: &Fields) -> Compiled {
     let field = fields.at(row);
     let parse = |text: &str, at: usize| -> Result<Term, QueryError> {
-        let number = match FIELDS[row].kind {
-            FieldKind::Duration => duration(text, at)?,
-            _ => text
-                .parse::<u64>()
-                .map_err(|_| QueryError::new(at, format!("{text:?} is not a number")))?,
-        };
-        Ok(Term::from_field_u64(field, number))
+        Ok(Term::from_field_u64(field, number_of(row, text, at)?))
     };
     match condition {
         Condition::Word(word) if word == "*" => Ok(Box::new(RangeQuery::new(
@@ -172,8 +166,18 @@ fn number(row: usize, condition: &Condition, at: usize, fields: &Fields) -> Comp
     }
 }
 
+/// A number, or a duration in microseconds, as the row has it.
+pub(super) fn number_of(row: usize, text: &str, at: usize) -> Result<u64, QueryError> {
+    match FIELDS[row].kind {
+        FieldKind::Duration => duration(text, at),
+        _ => text
+            .parse::<u64>()
+            .map_err(|_| QueryError::new(at, format!("{text:?} is not a number"))),
+    }
+}
+
 /// `4xx` and `4*` for status codes.
-fn wildcard_hundred(row: usize, text: &str) -> Option<(u64, u64)> {
+pub(super) fn wildcard_hundred(row: usize, text: &str) -> Option<(u64, u64)> {
     if FIELDS[row].name != "code" {
         return None;
     }

@@ -6,6 +6,7 @@
 
 mod compile;
 mod lexer;
+mod matches;
 mod parser;
 
 use std::fmt;
@@ -13,6 +14,8 @@ use std::fmt;
 use tantivy::query::Query as TantivyQuery;
 
 use crate::search::fields::Fields;
+
+pub use matches::Matcher;
 
 /// What is wrong with a query, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +82,11 @@ impl Query {
     /// Makes a tantivy query of it.
     pub fn compile(&self, fields: &Fields) -> Result<Box<dyn TantivyQuery>, QueryError> {
         compile::compile(&self.0, fields)
+    }
+
+    /// Makes something of it that can be asked of single documents.
+    pub fn matcher(&self, fields: &Fields) -> Result<Matcher, QueryError> {
+        Matcher::new(&self.0, fields)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::filters::shutdown::Drain;
 use crate::registry::objects::RegistryObjects;
 use crate::registry::table::{ResourceTable, RuntimeConfig};
 use crate::registry::{Registry, RegistryOptions};
+use crate::search::api::{GROUP, VERSION, WatchLimits};
 use crate::server::life::{StartError, reachable};
 use crate::server::options::ServerOptions;
 use crate::storage::Storage;
@@ -25,7 +26,10 @@ pub(super) fn registry(
     storage: &Arc<dyn Storage>,
 ) -> Result<Arc<Registry>, StartError> {
     let pairs = options.api.runtime_config.iter();
-    let text: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+    let mut text: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+    if !options.audit.index {
+        text.push(format!("{GROUP}/{VERSION}=false"));
+    }
     let config =
         RuntimeConfig::parse(&text.join(",")).map_err(|e| StartError::part("the API table", &e))?;
     let table = ResourceTable::new(&config);
@@ -64,6 +68,14 @@ pub(super) fn endpoints(
         reviewers,
         mounts,
         min_request_timeout: options.api.min_request_timeout,
+        shutdown: drain.watches_end(),
+    }
+}
+
+/// How watches of events end.
+pub(super) fn watch_limits(options: &ServerOptions, drain: &Drain) -> WatchLimits {
+    WatchLimits {
+        min_timeout: options.api.min_request_timeout,
         shutdown: drain.watches_end(),
     }
 }

@@ -90,7 +90,8 @@ pub(super) async fn wire(
 
     let explainer: Arc<dyn AccessExplainer> = identity.rbac.clone();
     let mut mounts: Vec<Box<dyn Mount>> = vec![Box::new(identity.openid)];
-    if let Some(mount) = record::RecordMount::new(&record, Some(explainer)) {
+    let limits = api::watch_limits(options, drain);
+    if let Some(mount) = record::RecordMount::new(&record, Some(explainer), limits) {
         mounts.push(Box::new(mount));
     }
     let endpoints = api::endpoints(

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
+use crate::api::status::Status;
 use crate::audit::metrics::Metrics as AuditMetrics;
 use crate::audit::recorder::Route;
 use crate::audit::sink::buffered::{BatchOptions, BufferedSink};
@@ -15,8 +17,9 @@ use crate::base::Tasks;
 use crate::diagnose::access::AccessExplainer;
 use crate::diagnose::api::RecordApi;
 use crate::endpoints::Mount;
-use crate::request::{ApiRequest, ApiResponse, RequestInfo};
-use crate::search::{Index, IndexOptions};
+use crate::request::{ApiRequest, ApiResponse, RequestContext, RequestInfo};
+use crate::search::api::{EventsApi, WatchLimits};
+use crate::search::{Hub, Index, IndexOptions};
 use crate::server::life::StartError;
 use crate::server::options::{AuditOptions, ServerOptions};
 use crate::telemetry::Metrics;
@@ -28,6 +31,8 @@ const DEFAULT_POLICY: &str = include_str!("../../../audit-policies/default.yaml"
 pub(super) struct Record {
     pub(super) recorder: Arc<Recorder>,
     pub(super) index: Option<Arc<Index>>,
+    /// The newest events, of the log that the index follows.
+    pub(super) hub: Option<Arc<Hub>>,
 }
 
 /// Makes the recorder with its sinks, and the index that follows the log.
@@ -66,7 +71,12 @@ pub(super) fn record(
         }
         None => None,
     };
-    Ok(Record { recorder, index })
+    let hub = followed.map(|log| Hub::new(&log, metrics));
+    Ok(Record {
+        recorder,
+        index,
+        hub,
+    })
 }
 
 /// Has the sinks look after themselves: a log that is deleted or cannot be written is noticed within
@@ -162,13 +172,14 @@ fn journal(path: PathBuf, metrics: &AuditMetrics) -> Result<Arc<dyn Sink>, Start
 pub(super) struct RecordMount(pub(super) RecordApi);
 
 impl RecordMount {
-    pub(super) fn new(record: &Record, access: Option<Arc<dyn AccessExplainer>>) -> Option<Self> {
-        let index = record.index.clone()?;
-        Some(RecordMount(RecordApi::new(
-            index,
-            record.recorder.clone(),
-            access,
-        )))
+    pub(super) fn new(
+        record: &Record,
+        access: Option<Arc<dyn AccessExplainer>>,
+        limits: WatchLimits,
+    ) -> Option<Self> {
+        let (index, hub) = (record.index.clone()?, record.hub.clone()?);
+        let events = EventsApi::new(index, hub, record.recorder.clone(), limits);
+        Some(RecordMount(RecordApi::new(events, access)))
     }
 }
 
@@ -180,5 +191,9 @@ impl Mount for RecordMount {
 
     async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
         self.0.handle(request).await
+    }
+
+    async fn review(&self, ctx: &mut RequestContext, review: &mut Value) -> Result<(), Status> {
+        self.0.summarize(ctx, review).await
     }
 }

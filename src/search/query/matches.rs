@@ -1,0 +1,284 @@
+//! An expression asked of one document, without an index: what watches filter by.
+//!
+//! Says of every event what the compiled query says of it; a test asks both.
+
+use std::ops::Bound;
+
+use regex::Regex;
+use tantivy::TantivyDocument;
+use tantivy::schema::{Field, Value as _};
+use tantivy::tokenizer::TokenStream;
+
+use crate::search::fields::{self, FIELDS, FieldKind, Fields};
+use crate::search::query::compile::{Pattern, in_case, number_of, wildcard, wildcard_hundred};
+use crate::search::query::{Condition, Expression, Limit, QueryError};
+
+/// A query that can be asked of documents.
+#[derive(Debug)]
+pub struct Matcher(Node);
+
+#[derive(Debug)]
+enum Node {
+    All,
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+    Text(Field, String),
+    Pattern(Field, Regex),
+    TextRange(Field, Bound<String>, Bound<String>),
+    Number(Field, Bound<u64>, Bound<u64>),
+    /// All of these words.
+    Words(Field, Vec<String>),
+    /// A pattern for one word.
+    WordPattern(Field, Regex),
+}
+
+impl Matcher {
+    pub(super) fn new(expression: &Expression, fields: &Fields) -> Result<Self, QueryError> {
+        node(expression, fields).map(Matcher)
+    }
+
+    /// Whether the document is one that the query finds.
+    pub fn matches(&self, document: &TantivyDocument) -> bool {
+        self.0.matches(document)
+    }
+}
+
+fn node(expression: &Expression, fields: &Fields) -> Result<Node, QueryError> {
+    let all = |parts: &[Expression]| -> Result<Vec<Node>, QueryError> {
+        parts.iter().map(|p| node(p, fields)).collect()
+    };
+    Ok(match expression {
+        Expression::All => Node::All,
+        Expression::And(parts) => Node::And(all(parts)?),
+        Expression::Or(parts) => Node::Or(all(parts)?),
+        Expression::Not(inner) => Node::Not(Box::new(node(inner, fields)?)),
+        Expression::Match(row, condition, at) => match row {
+            Some(row) if FIELDS[*row].name != "text" => match FIELDS[*row].kind {
+                FieldKind::Number | FieldKind::Duration => number(*row, condition, *at, fields)?,
+                FieldKind::Keyword | FieldKind::Name => keyword(*row, condition, fields)?,
+            },
+            _ => free_text(condition, *at, fields)?,
+        },
+    })
+}
+
+fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Result<Node, QueryError> {
+    let field = fields.at(row);
+    Ok(match condition {
+        Condition::Text(text) => Node::Text(field, in_case(row, text)),
+        Condition::Word(word) => match wildcard(&in_case(row, word)) {
+            Pattern::Plain(text) => Node::Text(field, text),
+            Pattern::Regex(pattern) => Node::Pattern(field, whole(&pattern)?),
+        },
+        Condition::Range(lower, upper) => {
+            let bound = |limit: &Option<Limit>| match limit {
+                None => Bound::Unbounded,
+                Some(limit) if limit.is_inclusive => Bound::Included(limit.text.clone()),
+                Some(limit) => Bound::Excluded(limit.text.clone()),
+            };
+            Node::TextRange(field, bound(lower), bound(upper))
+        }
+    })
+}
+
+fn number(
+    row: usize,
+    condition: &Condition,
+    at: usize,
+    fields: &Fields,
+) -> Result<Node, QueryError> {
+    let field = fields.at(row);
+    let (lower, upper) = match condition {
+        Condition::Word(word) if word == "*" => (Bound::Unbounded, Bound::Unbounded),
+        Condition::Word(text) | Condition::Text(text) => match wildcard_hundred(row, text) {
+            Some((low, high)) => (Bound::Included(low), Bound::Excluded(high)),
+            None => {
+                let exact = number_of(row, text, at)?;
+                (Bound::Included(exact), Bound::Included(exact))
+            }
+        },
+        Condition::Range(lower, upper) => {
+            let bound = |limit: &Option<Limit>| {
+                Ok(match limit {
+                    None => Bound::Unbounded,
+                    Some(limit) => {
+                        let number = number_of(row, &limit.text, limit.at)?;
+                        match limit.is_inclusive {
+                            true => Bound::Included(number),
+                            false => Bound::Excluded(number),
+                        }
+                    }
+                })
+            };
+            (bound(lower)?, bound(upper)?)
+        }
+    };
+    Ok(Node::Number(field, lower, upper))
+}
+
+fn free_text(condition: &Condition, at: usize, fields: &Fields) -> Result<Node, QueryError> {
+    let field = fields.get("text");
+    let text = match condition {
+        Condition::Text(text) => text,
+        Condition::Word(word) => match wildcard(&word.to_lowercase()) {
+            Pattern::Regex(_) if word == "*" => return Ok(Node::All),
+            Pattern::Regex(pattern) => return Ok(Node::WordPattern(field, whole(&pattern)?)),
+            Pattern::Plain(_) => word,
+        },
+        Condition::Range(..) => {
+            return Err(QueryError::new(
+                at,
+                "a range needs a field, as in code:[400 TO 499]",
+            ));
+        }
+    };
+    match words_of(text) {
+        words if words.is_empty() => Err(QueryError::new(at, "there is no word to look for")),
+        words => Ok(Node::Words(field, words)),
+    }
+}
+
+fn words_of(text: &str) -> Vec<String> {
+    let mut analyzer = fields::words();
+    let mut stream = analyzer.token_stream(text);
+    let mut words = Vec::new();
+    while stream.advance() {
+        words.push(stream.token().text.clone());
+    }
+    words
+}
+
+fn whole(pattern: &str) -> Result<Regex, QueryError> {
+    Regex::new(&format!("^(?s:{pattern})$"))
+        .map_err(|e| QueryError::new(0, format!("the pattern cannot be used: {e}")))
+}
+
+impl Node {
+    fn matches(&self, document: &TantivyDocument) -> bool {
+        match self {
+            Node::All => true,
+            Node::And(parts) => parts.iter().all(|p| p.matches(document)),
+            Node::Or(parts) => parts.iter().any(|p| p.matches(document)),
+            Node::Not(inner) => !inner.matches(document),
+            Node::Text(field, text) => texts(document, *field).any(|t| t == text),
+            Node::Pattern(field, regex) => texts(document, *field).any(|t| regex.is_match(t)),
+            Node::TextRange(field, lower, upper) => {
+                let bounds = (as_str(lower), as_str(upper));
+                texts(document, *field).any(|t| std::ops::RangeBounds::<str>::contains(&bounds, t))
+            }
+            Node::Number(field, lower, upper) => document
+                .get_all(*field)
+                .filter_map(|v| v.as_u64())
+                .any(|n| std::ops::RangeBounds::contains(&(*lower, *upper), &n)),
+            Node::Words(field, words) => {
+                let mut missing: Vec<&str> = words.iter().map(String::as_str).collect();
+                for text in texts(document, *field) {
+                    let there = words_of(text);
+                    missing.retain(|word| !there.iter().any(|w| w == word));
+                }
+                missing.is_empty()
+            }
+            Node::WordPattern(field, regex) => texts(document, *field)
+                .any(|text| words_of(text).iter().any(|word| regex.is_match(word))),
+        }
+    }
+}
+
+fn texts(document: &TantivyDocument, field: Field) -> impl Iterator<Item = &str> {
+    document.get_all(field).filter_map(|v| v.as_str())
+}
+
+fn as_str(bound: &Bound<String>) -> Bound<&str> {
+    match bound {
+        Bound::Unbounded => Bound::Unbounded,
+        Bound::Included(text) => Bound::Included(text),
+        Bound::Excluded(text) => Bound::Excluded(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::document;
+    use crate::search::query::parse;
+    use crate::search::{Index, IndexOptions, Search, Window};
+
+    /// Two events that differ in most of what can be asked.
+    const EVENTS: [&str; 2] = [
+        r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/x/pods/web-1","verb":"delete","user":{"username":"alice","groups":["dev","ops"]},"sourceIPs":["10.0.0.1"],"userAgent":"kubectl/v1.36","objectRef":{"resource":"pods","namespace":"x","name":"web-1","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":403,"reason":"Forbidden","message":"pods is Forbidden"},"requestReceivedTimestamp":"2026-01-01T00:00:01.000000Z","stageTimestamp":"2026-01-01T00:00:01.700000Z"}"#,
+        r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"a-2","stage":"ResponseComplete","requestURI":"/apis/apps/v1/deployments","verb":"list","user":{"username":"system:admin"},"objectRef":{"resource":"deployments","apiGroup":"apps","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:02.000000Z","stageTimestamp":"2026-01-01T00:00:02.000100Z"}"#,
+    ];
+
+    #[tokio::test]
+    async fn says_what_the_index_says() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("audit.log");
+        std::fs::write(&log, EVENTS.join("\n") + "\n").expect("writes");
+        let index = Index::open(&dir.path().join("index"), &log, IndexOptions::default());
+        let index = index.expect("opens");
+        let fields = Fields::new();
+        let mut found_some = 0;
+        for query in [
+            "",
+            "*",
+            "user:alice",
+            "user:al*",
+            "user:?lice",
+            "user:system\\:admin",
+            "user:\"system:admin\"",
+            "NOT user:alice",
+            "user:alice verb:DELETE",
+            "verb:delete OR verb:list",
+            "verb:(get OR list)",
+            "code:403",
+            "code:4xx",
+            "code:>=400",
+            "code:[200 TO 403}",
+            "code:*",
+            "latency:>500ms",
+            "latency:[0ms TO 1ms]",
+            "userGroup:ops",
+            "ns:x -name:other",
+            "namespace:*",
+            "name:[a TO n]",
+            "ip:10.*",
+            "uri:*pods*",
+            "stage:responsecomplete",
+            "level:request",
+            "forbidden",
+            "\"pods is\"",
+            "forb*",
+            "nothing",
+            "text:kubectl",
+            "group:apps",
+            "-group:*",
+            "type:request",
+            "failure:Forbidden",
+        ] {
+            let parsed = parse(query).expect(query);
+            let matcher = parsed.matcher(&fields).expect(query);
+            let mut expected: Vec<&str> = EVENTS
+                .into_iter()
+                .filter(|event| {
+                    let prepared = document::prepare(&fields, str::as_bytes(event), 0);
+                    matcher.matches(&prepared.expect("an event").document)
+                })
+                .collect();
+            expected.reverse();
+            let search = Search {
+                query: query.into(),
+                window: Window::all(),
+                limit: 10,
+                after: None,
+                namespace: None,
+            };
+            let page = index.search(search).await.expect(query);
+            let found: Vec<&[u8]> = page.hits.iter().map(|h| &*h.event).collect();
+            let expected: Vec<&[u8]> = expected.iter().map(|e| str::as_bytes(e)).collect();
+            assert_eq!(found, expected, "{query}");
+            found_some += usize::from(!found.is_empty());
+        }
+        assert!(found_some > 25, "the queries tell something: {found_some}");
+    }
+}
