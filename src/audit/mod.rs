@@ -28,6 +28,8 @@
 //! - **Own facts in one annotation** rather than several: tools that compare with upstream's events
 //!   have one key to set aside.
 
+pub mod config;
+pub mod config_file;
 pub mod event;
 pub mod json;
 pub mod lines;

@@ -1,19 +1,26 @@
-//! Loading of policy files: strict first, lenient with warnings second, then validation.
+//! Loading of policies: strict first, lenient with warnings second, then validation.
 //!
-//! Called by `server` at start, by hot reload and by `verbatim policy`. Texts are upstream's.
+//! A plain `Policy` file is read as upstream reads it, to the letter. The policies inside an
+//! `AuditConfiguration` ([`super::config_file`]) may name and sample their rules, and nothing that
+//! upstream would warn about is let through. Called by `server` at start, by hot reload and by
+//! `verbatim policy`. Texts are upstream's.
 
 use std::path::{Path as FilePath, PathBuf};
 
 use serde_json::Value;
 
 use crate::api::field::{FieldErrors, Path};
+use crate::api::schema::yaml;
 use crate::audit::Stage;
+use crate::audit::lines::Lines;
 use crate::audit::policy::{GroupResources, Policy, ResourcePattern, Rule};
 use crate::audit::stage::STAGES;
 use crate::request::AuditLevel;
 
-/// The policy that is used when nothing is configured.
-pub const DEFAULT_POLICY: &str = include_str!("../../audit-policies/default.yaml");
+/// Group and version of a plain policy.
+pub const API_VERSION: &str = "audit.k8s.io/v1";
+/// Longest name of a rule.
+const NAME_MAX_BYTES: usize = 63;
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +34,22 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// Not YAML, or not of the right shape.
+    /// Not YAML.
     #[error("failed decoding: {0}")]
     Decode(String),
+    /// A value of the wrong type.
+    #[error(
+        "failed decoding: json: cannot unmarshal {found} into Go struct field Policy.{} of type {wanted}",
+        without_indices(path)
+    )]
+    Type {
+        /// Where.
+        path: String,
+        /// JSON type of what stands there.
+        found: &'static str,
+        /// Go type of what should.
+        wanted: &'static str,
+    },
     /// Another kind or version.
     #[error("unknown group version field {api_version} kind {kind} in policy")]
     Kind {
@@ -42,8 +62,32 @@ pub enum Error {
     #[error("loaded illegal policy with 0 rules")]
     NoRules,
     /// The values do not validate.
-    #[error("{0}")]
-    Invalid(String),
+    #[error("{}", .0.to_aggregate())]
+    Invalid(FieldErrors),
+}
+
+impl Error {
+    /// One text per mistake, each with the line it is on.
+    pub fn located(&self, lines: &Lines) -> Vec<String> {
+        match self {
+            Error::Invalid(errors) => {
+                let each = errors.causes().into_iter();
+                each.map(|c| format!("{}{}: {}", lines.prefix(&c.field), c.field, c.message))
+                    .collect()
+            }
+            Error::Type { path, .. } => vec![format!("{}{self}", lines.prefix(path))],
+            _ => vec![self.to_string()],
+        }
+    }
+}
+
+fn without_indices(path: &str) -> String {
+    let parts = path.split('[').enumerate();
+    let names = parts.map(|(n, part)| match n {
+        0 => part,
+        _ => part.split_once(']').map_or("", |(_, rest)| rest),
+    });
+    names.collect()
 }
 
 /// Members of a policy, a rule and a resource entry.
@@ -66,7 +110,10 @@ const RULE_FIELDS: [&str; 9] = [
     "omitStages",
     "omitManagedFields",
 ];
+/// What an `AuditConfiguration` may say of a rule beside that.
+const OWN_RULE_FIELDS: [&str; 2] = ["name", "sampling"];
 const RESOURCE_FIELDS: [&str; 3] = ["group", "resources", "resourceNames"];
+const SAMPLING_FIELDS: [&str; 1] = ["percent"];
 const LEVELS: [AuditLevel; 4] = [
     AuditLevel::None,
     AuditLevel::Metadata,
@@ -83,123 +130,185 @@ pub fn load(path: &FilePath) -> Result<Policy, Error> {
     parse(&text)
 }
 
-/// Loads a text, YAML or JSON.
+/// Loads a text, YAML or JSON, as upstream does.
 pub fn parse(text: &str) -> Result<Policy, Error> {
-    let mut warnings = Vec::new();
-    let tree = decode(text, &mut warnings)?;
-    let text_of = |key: &str| tree[key].as_str().unwrap_or_default().to_string();
-    let (api_version, kind) = (text_of("apiVersion"), text_of("kind"));
-    if api_version != "audit.k8s.io/v1" || kind != "Policy" {
-        return Err(Error::Kind { api_version, kind });
-    }
-    unknown_fields(&tree, "", &POLICY_FIELDS, &mut warnings);
-    let mut errors = FieldErrors::default();
-    let omit_stages = stages(
-        &tree,
-        "omitStages",
-        &Path::ROOT.field("omitStages"),
-        &mut errors,
-    )?;
-    let omit_managed_fields = boolean(&tree, "omitManagedFields")?.unwrap_or_default();
-    let mut rules = Vec::new();
-    let rules_path = Path::ROOT.field("rules");
-    for (index, rule) in list(&tree, "rules")?.iter().enumerate() {
-        unknown_fields(
-            rule,
-            &format!("rules[{index}]."),
-            &RULE_FIELDS,
-            &mut warnings,
-        );
-        for (i, entry) in list(rule, "resources")?.iter().enumerate() {
-            let prefix = format!("rules[{index}].resources[{i}].");
-            unknown_fields(entry, &prefix, &RESOURCE_FIELDS, &mut warnings);
-        }
-        let path = rules_path.index(index);
-        let own_stages = stages(rule, "omitStages", &path.field("omitStages"), &mut errors)?;
-        rules.push(Rule {
-            name: None,
-            sampled_percent: None,
-            level: level(rule, &path, &mut errors)?,
-            users: strings(rule, "users")?,
-            groups: strings(rule, "userGroups")?,
-            verbs: strings(rule, "verbs")?,
-            namespaces: strings(rule, "namespaces")?,
-            resources: resources(rule, &path, &mut errors)?,
-            non_resource_urls: non_resource_urls(rule, &path, &mut errors)?,
-            omit_stages: omit_stages | own_stages,
-            omit_managed_fields: boolean(rule, "omitManagedFields")?.unwrap_or(omit_managed_fields),
+    let decoded = yaml::to_json(text.as_bytes()).map_err(Error::Decode)?;
+    let tree: Value =
+        serde_json::from_str(&decoded.json).map_err(|e| Error::Decode(e.to_string()))?;
+    if !tree.is_object() {
+        return Err(Error::Type {
+            path: String::new(),
+            found: type_of(&tree),
+            wanted: "v1.Policy",
         });
     }
-    if !errors.is_empty() {
-        return Err(Error::Invalid(errors.to_aggregate()));
+    let text_of = |key: &str| tree[key].as_str().unwrap_or_default().to_string();
+    let (api_version, kind) = (text_of("apiVersion"), text_of("kind"));
+    if api_version != API_VERSION || kind != "Policy" {
+        return Err(Error::Kind { api_version, kind });
     }
-    if rules.is_empty() {
-        return Err(Error::NoRules);
+    let reader = Reader {
+        base: Path::ROOT,
+        rule_fields: RULE_FIELDS.to_vec(),
+    };
+    let mut policy = reader.policy(&tree)?;
+    if let Some(duplicates) = decoded.duplicates {
+        policy
+            .warnings
+            .insert(0, format!("strict decoding error: {duplicates}"));
     }
-    Ok(Policy { rules, warnings })
+    Ok(policy)
 }
 
-/// Decodes strictly; where only duplicate keys stand in the way, leniently with a warning.
-fn decode(text: &str, warnings: &mut Vec<String>) -> Result<Value, Error> {
-    match serde_saphyr::from_str::<Value>(text) {
-        Ok(tree) => Ok(tree),
-        Err(strict) => {
-            let lenient = serde_saphyr::options! {
-                duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
-            };
-            let tree = serde_saphyr::from_str_with_options::<Value>(text, lenient)
-                .map_err(|e| Error::Decode(e.to_string()))?;
-            warnings.push(format!("strict decoding error: {strict}"));
-            Ok(tree)
+/// Loads a policy that stands at `path` in an `AuditConfiguration`. Unknown fields are warnings here
+/// too; the caller makes errors of them.
+pub(super) fn from_configuration(tree: &Value, path: Path<'_>) -> Result<Policy, Error> {
+    let reader = Reader {
+        base: path,
+        rule_fields: [&RULE_FIELDS[..], &OWN_RULE_FIELDS[..]].concat(),
+    };
+    reader.policy(tree)
+}
+
+struct Reader<'a> {
+    base: Path<'a>,
+    rule_fields: Vec<&'static str>,
+}
+
+impl Reader<'_> {
+    fn policy(&self, tree: &Value) -> Result<Policy, Error> {
+        let mut warnings = Vec::new();
+        let mut errors = FieldErrors::default();
+        unknown_fields(tree, &self.base, &POLICY_FIELDS, &mut warnings);
+        let omit_stages = stages(tree, &self.base, &mut errors)?;
+        let omit_managed_fields = boolean(tree, "omitManagedFields", &self.base)?;
+        let path = self.base.field("rules");
+        let mut rules: Vec<Rule> = Vec::new();
+        for (index, tree) in list(tree, "rules", &self.base)?.iter().enumerate() {
+            let path = path.index(index);
+            let mut rule = self.rule(tree, &path, &mut warnings, &mut errors)?;
+            rule.omit_stages |= omit_stages;
+            let own = boolean(tree, "omitManagedFields", &path)?;
+            rule.omit_managed_fields = own.or(omit_managed_fields).unwrap_or_default();
+            if rule.name.is_some() && rules.iter().any(|r| r.name == rule.name) {
+                errors.duplicate(&path.field("name"), &tree["name"]);
+            }
+            rules.push(rule);
         }
+        if !errors.is_empty() {
+            return Err(Error::Invalid(errors));
+        }
+        if rules.is_empty() {
+            return Err(Error::NoRules);
+        }
+        Ok(Policy { rules, warnings })
+    }
+
+    fn rule(
+        &self,
+        tree: &Value,
+        path: &Path<'_>,
+        warnings: &mut Vec<String>,
+        errors: &mut FieldErrors,
+    ) -> Result<Rule, Error> {
+        if !tree.is_object() {
+            return Err(wrong_type(tree, path, "v1.PolicyRule"));
+        }
+        unknown_fields(tree, path, &self.rule_fields, warnings);
+        let resources_path = path.field("resources");
+        for (index, entry) in list(tree, "resources", path)?.iter().enumerate() {
+            let entry_path = resources_path.index(index);
+            unknown_fields(entry, &entry_path, &RESOURCE_FIELDS, warnings);
+        }
+        let is_ours = self.rule_fields.len() > RULE_FIELDS.len();
+        let (name, sampled_percent) = match is_ours {
+            true => (
+                name(tree, path, errors)?,
+                sampling(tree, path, warnings, errors)?,
+            ),
+            false => (None, None),
+        };
+        Ok(Rule {
+            name,
+            level: level(tree, path, errors)?,
+            users: strings(tree, "users", path)?,
+            groups: strings(tree, "userGroups", path)?,
+            verbs: strings(tree, "verbs", path)?,
+            namespaces: strings(tree, "namespaces", path)?,
+            resources: resources(tree, path, errors)?,
+            non_resource_urls: non_resource_urls(tree, path, errors)?,
+            omit_stages: stages(tree, path, errors)?,
+            omit_managed_fields: false,
+            sampled_percent,
+        })
     }
 }
 
-fn unknown_fields(tree: &Value, prefix: &str, known: &[&str], warnings: &mut Vec<String>) {
+fn unknown_fields(tree: &Value, path: &Path<'_>, known: &[&str], warnings: &mut Vec<String>) {
     for key in tree.as_object().into_iter().flat_map(|o| o.keys()) {
         if !known.contains(&key.as_str()) {
-            warnings.push(format!(
-                "strict decoding error: unknown field \"{prefix}{key}\""
-            ));
+            let field = path.field(key);
+            warnings.push(format!("strict decoding error: unknown field \"{field}\""));
         }
     }
 }
 
-fn list<'a>(tree: &'a Value, key: &str) -> Result<&'a [Value], Error> {
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn wrong_type(value: &Value, path: &Path<'_>, wanted: &'static str) -> Error {
+    Error::Type {
+        path: path.to_string(),
+        found: type_of(value),
+        wanted,
+    }
+}
+
+fn list<'a>(tree: &'a Value, key: &str, path: &Path<'_>) -> Result<&'a [Value], Error> {
     match &tree[key] {
         Value::Null => Ok(&[]),
         Value::Array(items) => Ok(items),
-        _ => Err(Error::Decode(format!("{key} must be a list"))),
+        other => Err(wrong_type(other, &path.field(key), "[]")),
     }
 }
 
-fn strings(tree: &Value, key: &str) -> Result<Vec<String>, Error> {
-    list(tree, key)?
-        .iter()
-        .map(|item| match item {
+fn strings(tree: &Value, key: &str, path: &Path<'_>) -> Result<Vec<String>, Error> {
+    let items = list(tree, key, path)?.iter().enumerate();
+    items
+        .map(|(index, item)| match item {
             Value::String(text) => Ok(text.clone()),
             Value::Null => Ok(String::new()),
-            // YAML reads a bare `n` or `10` as a boolean or number; the target is a string.
-            Value::Bool(_) | Value::Number(_) => Ok(item.to_string()),
-            _ => Err(Error::Decode(format!("{key} must be a list of strings"))),
+            other => Err(wrong_type(other, &path.field(key).index(index), "string")),
         })
         .collect()
 }
 
-fn boolean(tree: &Value, key: &str) -> Result<Option<bool>, Error> {
+fn boolean(tree: &Value, key: &str, path: &Path<'_>) -> Result<Option<bool>, Error> {
     match &tree[key] {
         Value::Null => Ok(None),
         Value::Bool(b) => Ok(Some(*b)),
-        _ => Err(Error::Decode(format!("{key} must be a boolean"))),
+        other => Err(wrong_type(other, &path.field(key), "bool")),
+    }
+}
+
+fn text<'a>(tree: &'a Value, key: &str, path: &Path<'_>) -> Result<&'a str, Error> {
+    match &tree[key] {
+        Value::Null => Ok(""),
+        Value::String(text) => Ok(text),
+        other => Err(wrong_type(other, &path.field(key), "string")),
     }
 }
 
 fn level(rule: &Value, path: &Path<'_>, errors: &mut FieldErrors) -> Result<AuditLevel, Error> {
-    let name = match &rule["level"] {
-        Value::Null => "",
-        Value::String(name) => name,
-        _ => return Err(Error::Decode("level must be a string".into())),
-    };
+    let name = text(rule, "level", path)?;
     if let Some(level) = LEVELS.into_iter().find(|l| l.as_str() == name) {
         return Ok(level);
     }
@@ -212,13 +321,67 @@ fn level(rule: &Value, path: &Path<'_>, errors: &mut FieldErrors) -> Result<Audi
     Ok(AuditLevel::None)
 }
 
-fn stages(tree: &Value, key: &str, path: &Path<'_>, errors: &mut FieldErrors) -> Result<u8, Error> {
+fn name(
+    rule: &Value,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) -> Result<Option<std::sync::Arc<str>>, Error> {
+    let name = text(rule, "name", path)?;
+    let is_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let fits = name.len() <= NAME_MAX_BYTES
+        && is_edge(name.chars().next())
+        && is_edge(name.chars().last())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if !fits && !rule["name"].is_null() {
+        errors.invalid_str(
+            &path.field("name"),
+            name,
+            "a name consists of at most 63 letters, digits, '-', '_' and '.', and begins and ends with a letter or digit",
+        );
+    }
+    Ok((!name.is_empty()).then(|| name.into()))
+}
+
+fn sampling(
+    rule: &Value,
+    path: &Path<'_>,
+    warnings: &mut Vec<String>,
+    errors: &mut FieldErrors,
+) -> Result<Option<f64>, Error> {
+    let (sampling, path) = (&rule["sampling"], path.field("sampling"));
+    if sampling.is_null() {
+        return Ok(None);
+    }
+    if !sampling.is_object() {
+        return Err(wrong_type(sampling, &path, "Sampling"));
+    }
+    unknown_fields(sampling, &path, &SAMPLING_FIELDS, warnings);
+    let path = path.field("percent");
+    match sampling["percent"].as_f64() {
+        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(Some(percent)),
+        Some(_) => {
+            let detail = "must be more than 0 and at most 100";
+            errors.invalid(&path, &sampling["percent"], detail);
+            Ok(None)
+        }
+        None if sampling["percent"].is_null() => {
+            errors.required(&path, "");
+            Ok(None)
+        }
+        None => Err(wrong_type(&sampling["percent"], &path, "float64")),
+    }
+}
+
+fn stages(tree: &Value, path: &Path<'_>, errors: &mut FieldErrors) -> Result<u8, Error> {
     let mut set = 0;
-    for (index, name) in strings(tree, key)?.iter().enumerate() {
+    let field = path.field("omitStages");
+    for (index, name) in strings(tree, "omitStages", path)?.iter().enumerate() {
         match Stage::parse(name) {
             Some(stage) => set |= stage.bit(),
             None => errors.invalid_str(
-                &path.index(index),
+                &field.index(index),
                 name,
                 format!("allowed stages are {}", STAGES.map(Stage::as_str).join(",")),
             ),
@@ -227,39 +390,45 @@ fn stages(tree: &Value, key: &str, path: &Path<'_>, errors: &mut FieldErrors) ->
     Ok(set)
 }
 
-fn resources(
+/// The entries of `resources`; also read by redaction rules.
+pub(super) fn resources(
     rule: &Value,
     path: &Path<'_>,
     errors: &mut FieldErrors,
 ) -> Result<Vec<GroupResources>, Error> {
-    let path = path.field("resources");
     let mut out = Vec::new();
-    for entry in list(rule, "resources")? {
-        let group = match &entry["group"] {
-            Value::Null => String::new(),
-            Value::String(group) => group.clone(),
-            _ => return Err(Error::Decode("group must be a string".into())),
-        };
-        if !group.is_empty() && group != "*" && !is_dns1123_subdomain(&group) {
+    let list_path = path.field("resources");
+    for (index, entry) in list(rule, "resources", path)?.iter().enumerate() {
+        if !entry.is_object() {
+            return Err(wrong_type(
+                entry,
+                &list_path.index(index),
+                "v1.GroupResources",
+            ));
+        }
+        let entry_path = list_path.index(index);
+        let group = text(entry, "group", &entry_path)?;
+        if !group.is_empty() && group != "*" && !is_dns1123_subdomain(group) {
+            // Upstream's paths have no index here.
             errors.invalid_str(
-                &path.field("group"),
-                &group,
+                &list_path.field("group"),
+                group,
                 "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
             );
         }
         let (names, patterns) = (
-            strings(entry, "resourceNames")?,
-            strings(entry, "resources")?,
+            strings(entry, "resourceNames", &entry_path)?,
+            strings(entry, "resources", &entry_path)?,
         );
         if !names.is_empty() && patterns.is_empty() {
             errors.invalid(
-                &path.field("resourceNames"),
+                &list_path.field("resourceNames"),
                 &entry["resourceNames"],
                 "using resourceNames requires at least one resource",
             );
         }
         out.push(GroupResources {
-            group,
+            group: group.into(),
             resources: patterns.iter().map(|p| ResourcePattern::parse(p)).collect(),
             names,
         });
@@ -272,10 +441,10 @@ fn non_resource_urls(
     path: &Path<'_>,
     errors: &mut FieldErrors,
 ) -> Result<Vec<String>, Error> {
-    let urls = strings(rule, "nonResourceURLs")?;
-    let path = path.field("nonResourceURLs");
+    let urls = strings(rule, "nonResourceURLs", path)?;
     let about_resources =
-        !list(rule, "resources")?.is_empty() || !list(rule, "namespaces")?.is_empty();
+        !list(rule, "resources", path)?.is_empty() || !list(rule, "namespaces", path)?.is_empty();
+    let path = path.field("nonResourceURLs");
     if !urls.is_empty() && about_resources {
         errors.invalid(
             &path,
@@ -326,12 +495,6 @@ mod tests {
     const HEAD: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\n";
 
     #[test]
-    fn the_default_policy_is_clean() {
-        let policy = parse(DEFAULT_POLICY).expect("the default policy loads");
-        assert!(policy.warnings.is_empty(), "{:?}", policy.warnings);
-    }
-
-    #[test]
     fn unknown_and_duplicate_fields_are_warnings() {
         // users.md thread 4: silent policy mistakes.
         let policy =
@@ -344,6 +507,67 @@ mod tests {
             .expect("loads leniently");
         assert_eq!(policy.warnings.len(), 1);
         assert_eq!(policy.rules[0].level, AuditLevel::Metadata);
+        let ours = parse(&format!("{HEAD}rules:\n- {{level: None, name: a}}")).expect("loads");
+        assert_eq!(
+            ours.rules[0].name, None,
+            "a plain policy is upstream's to the letter"
+        );
+        assert_eq!(ours.warnings.len(), 1);
+    }
+
+    #[test]
+    fn mistakes_have_lines() {
+        let text = format!("{HEAD}rules:\n- level: Some\n- level: None\n  omitStages: [Done]\n");
+        let error = parse(&text).expect_err("two mistakes");
+        let located = error.located(&Lines::of(&text));
+        assert!(
+            located[0].starts_with("line 4: rules[0].level: Unsupported value"),
+            "{located:?}"
+        );
+        assert!(
+            located[1].starts_with("line 6: rules[1].omitStages[0]: Invalid"),
+            "{located:?}"
+        );
+        let text = format!("{HEAD}rules:\n- level: None\n  users: [10]\n");
+        let error = parse(&text).expect_err("a wrong type");
+        assert_eq!(
+            error.located(&Lines::of(&text)),
+            [
+                "line 5: failed decoding: json: cannot unmarshal number into Go struct field Policy.rules.users of type string"
+            ]
+        );
+    }
+
+    #[test]
+    fn names_and_sampling_in_a_configuration() {
+        let load = |rules: &str| {
+            let tree: Value = serde_saphyr::from_str(&format!("rules:\n{rules}")).expect("YAML");
+            from_configuration(&tree, Path::ROOT.field("policy"))
+        };
+        let policy = load("- {level: None, name: a.b, sampling: {percent: 2.5}}").expect("loads");
+        assert_eq!(policy.rules[0].name.as_deref(), Some("a.b"));
+        assert_eq!(policy.rules[0].sampled_percent, Some(2.5));
+        for (rules, expected) in [
+            (
+                "- {level: None, name: a}\n- {level: None, name: a}",
+                "policy.rules[1].name: Duplicate value",
+            ),
+            (
+                "- {level: None, name: 'a b'}",
+                "policy.rules[0].name: Invalid value",
+            ),
+            (
+                "- {level: None, sampling: {percent: 0}}",
+                "policy.rules[0].sampling.percent: Invalid value",
+            ),
+            (
+                "- {level: None, sampling: {}}",
+                "policy.rules[0].sampling.percent: Required value",
+            ),
+        ] {
+            let error = load(rules).expect_err(rules).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::request::{AuditLevel, RequestContext};
 /// What a timed-out request would have been answered by its handler.
 const TIMEOUT: &[u8] = br#"{"status":"Failure","message":"Timeout: request did not complete within requested timeout - context deadline exceeded","reason":"Timeout","details":{}}"#;
 
-/// How long a shutdown waits for one sink to empty its queue.
+/// How long a shutdown waits for the sinks to empty their queues.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A sink and what its mode promises.
@@ -123,31 +123,12 @@ impl Recorder {
         })
     }
 
-    /// Puts other groups in force (hot reload) and records that in them. Requests under way are
-    /// recorded to their end as they began.
+    /// Puts other groups in force (hot reload). Requests under way are recorded to their end as they
+    /// began.
     pub fn set_groups(&self, groups: Vec<Group>, sampler: Sampler) {
-        let policies = groups.iter().filter_map(|g| g.policy.as_ref());
-        let rules: usize = policies.map(|p| p.rules.len()).sum();
         let generation = self.table.load().generation + 1;
         let table = Table::new(generation, groups, sampler, &self.metrics);
         self.table.store(Arc::new(table));
-        self.note(
-            "policy",
-            &format!(r#"{{"policy":"changed","rules":{rules}}}"#),
-        );
-    }
-
-    /// Puts another policy in force for all sinks (hot reload) and records that.
-    pub fn set_policy(&self, policy: Policy) {
-        let table = self.table.load_full();
-        let policy = Arc::new(policy);
-        let groups = table.groups.iter().map(|group| Group {
-            name: group.name.clone(),
-            policy: Some(policy.clone()),
-            redactor: group.redactor.clone(),
-            routes: group.routes.clone(),
-        });
-        self.set_groups(groups.collect(), Sampler::random());
     }
 
     /// The counters.
@@ -200,37 +181,57 @@ impl Recorder {
         self.metrics.events.inc();
         let event = Arc::new(event);
         let table = self.table.load();
-        let routes = table.groups.iter().flat_map(|g| &g.routes);
-        Receipts(routes.map(|r| (r.strict, r.sink.accept(&event))).collect())
+        Receipts(
+            table
+                .routes()
+                .map(|r| (r.strict, r.sink.accept(&event)))
+                .collect(),
+        )
     }
 
     /// Has every sink look after itself, and writes down with the others what one of them lost;
     /// called about twice a second. Answers what is wrong.
     pub fn check(&self) -> Vec<String> {
         let table = self.table.load_full();
-        let routes = || table.groups.iter().flat_map(|g| &g.routes);
-        for (index, route) in routes().enumerate() {
+        self.write_gaps(&table);
+        table
+            .routes()
+            .filter_map(|r| r.sink.check().err())
+            .collect()
+    }
+
+    fn write_gaps(&self, table: &Table) {
+        for (index, route) in table.routes().enumerate() {
             let Some(record) = route.sink.gap_for_others().map(Arc::new) else {
                 continue;
             };
             self.metrics.events.inc();
-            for (_, other) in routes().enumerate().filter(|(i, _)| *i != index) {
+            for (_, other) in table.routes().enumerate().filter(|(i, _)| *i != index) {
                 // Nobody waits for it; the sink has counted a loss.
                 drop(other.sink.accept(&record));
             }
         }
-        routes().filter_map(|r| r.sink.check().err()).collect()
     }
 
-    /// Waits until everything emitted so far is where it belongs, at most [`FLUSH_TIMEOUT`] per sink.
+    /// Waits until everything emitted so far is where it belongs, at most [`FLUSH_TIMEOUT`]. What is
+    /// left then is counted as lost, and written down with the sinks that still work.
     pub async fn flush(&self) {
         let table = self.table.load_full();
-        for route in table.groups.iter().flat_map(|g| &g.routes) {
+        let flushed = futures::future::join_all(table.routes().map(|route| async {
             let flushed = tokio::time::timeout(FLUSH_TIMEOUT, route.sink.flush()).await;
             if flushed.is_err() {
                 let sink = route.sink.name();
                 tracing::error!(sink, "events are left in the queue of an audit sink");
+                route.sink.give_up();
             }
+            flushed.is_ok()
+        }));
+        let flushed = flushed.await;
+        self.write_gaps(&table);
+        for (route, _) in table.routes().zip(flushed).filter(|(_, flushed)| *flushed) {
+            tokio::time::timeout(FLUSH_TIMEOUT, route.sink.flush())
+                .await
+                .ok();
         }
     }
 
@@ -341,6 +342,10 @@ impl Table {
             groups,
             sampler,
         }
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.groups.iter().flat_map(|g| &g.routes)
     }
 
     fn decide(&self, ctx: &mut RequestContext) {

@@ -10,6 +10,7 @@
 //!   and cannot keep it out of the record.
 
 pub mod bootstrap;
+pub mod client;
 pub mod health;
 mod http;
 mod index;

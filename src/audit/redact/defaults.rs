@@ -45,6 +45,11 @@ impl DefaultSet {
         DefaultSet::Tokens,
     ];
 
+    /// The names in an `AuditConfiguration`.
+    pub fn names() -> [&'static str; 4] {
+        NAMES.map(|(name, _)| name)
+    }
+
     /// The set called `name`.
     pub fn parse(name: &str) -> Option<Self> {
         NAMES

@@ -1,7 +1,7 @@
 //! Batch mode: a bounded queue before a sink, emptied by a task of its own.
 //!
-//! A full queue loses the event at once and counts it, as upstream's buffered backend does; the
-//! request never waits.
+//! A full queue, by number of events or by their bytes, loses the event at once and counts it, as
+//! upstream's buffered backend does; the request never waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,15 @@ use tokio::time::Instant;
 use crate::audit::EventBytes;
 use crate::audit::metrics::Metrics;
 use crate::audit::own::Gap;
+use crate::audit::sink::budget::{Budget, QUEUE_BYTES_MAX, Share};
+use crate::audit::sink::throttle::Throttle;
 use crate::audit::sink::{Loss, Receipt, Sink};
 
 /// Upstream's name of this stage in metrics.
 const PLUGIN: &str = "buffered";
 
 /// `--audit-*-batch-*`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchOptions {
     /// Events the queue holds.
     pub buffer_size: usize,
@@ -27,8 +29,8 @@ pub struct BatchOptions {
     pub max_size: usize,
     /// Longest wait for a batch to fill.
     pub max_wait: Duration,
-    /// Batches per second, when throttled.
-    pub throttle_qps: Option<f32>,
+    /// Batches per second and at once, when throttled.
+    pub throttle: Option<(f32, u32)>,
 }
 
 impl BatchOptions {
@@ -38,13 +40,23 @@ impl BatchOptions {
             buffer_size: 10_000,
             max_size: 1,
             max_wait: Duration::ZERO,
-            throttle_qps: None,
+            throttle: None,
+        }
+    }
+
+    /// The defaults of the webhook backend.
+    pub fn webhook() -> Self {
+        BatchOptions {
+            buffer_size: 10_000,
+            max_size: 400,
+            max_wait: Duration::from_secs(30),
+            throttle: Some((10.0, 15)),
         }
     }
 }
 
 enum Message {
-    Event(Arc<EventBytes>),
+    Event(Arc<EventBytes>, Share),
     Flush(oneshot::Sender<()>),
 }
 
@@ -53,6 +65,7 @@ pub struct BufferedSink {
     queue: mpsc::Sender<Message>,
     metrics: Metrics,
     gap: Gap,
+    budget: Budget,
 }
 
 impl BufferedSink {
@@ -64,12 +77,28 @@ impl BufferedSink {
             queue,
             metrics,
             gap: Gap::default(),
+            budget: Budget::new(QUEUE_BYTES_MAX),
         })
+    }
+}
+
+impl BufferedSink {
+    fn offer(&self, event: Arc<EventBytes>) -> Result<(), Loss> {
+        let share = self
+            .budget
+            .take(event.line().len())
+            .ok_or(Loss::QueueFull)?;
+        match self.queue.try_send(Message::Event(event, share)) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Loss::QueueFull),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Loss::Closed),
+        }
     }
 }
 
 async fn run(sink: Arc<dyn Sink>, options: BatchOptions, mut messages: mpsc::Receiver<Message>) {
     let mut batch = Vec::new();
+    let mut throttle = options.throttle.map(Throttle::new);
     loop {
         let flushes = collect(&mut messages, &options, &mut batch).await;
         let Some(flushes) = flushes else {
@@ -77,26 +106,28 @@ async fn run(sink: Arc<dyn Sink>, options: BatchOptions, mut messages: mpsc::Rec
             sink.flush().await;
             return;
         };
+        if let Some(throttle) = throttle.as_mut().filter(|_| !batch.is_empty()) {
+            throttle.take().await;
+        }
         deliver(&*sink, &mut batch).await;
         for flush in flushes {
             sink.flush().await;
             flush.send(()).ok();
         }
-        if let Some(qps) = options.throttle_qps.filter(|q| *q > 0.0) {
-            tokio::time::sleep(Duration::from_secs_f32(1.0 / qps)).await;
-        }
     }
 }
+
+type Batch = Vec<(Arc<EventBytes>, Share)>;
 
 /// Gathers one batch. `None` when the queue is closed.
 async fn collect(
     messages: &mut mpsc::Receiver<Message>,
     options: &BatchOptions,
-    batch: &mut Vec<Arc<EventBytes>>,
+    batch: &mut Batch,
 ) -> Option<Vec<oneshot::Sender<()>>> {
     let mut flushes = Vec::new();
     match messages.recv().await? {
-        Message::Event(event) => batch.push(event),
+        Message::Event(event, share) => batch.push((event, share)),
         Message::Flush(flush) => {
             flushes.push(flush);
             return Some(flushes);
@@ -105,7 +136,7 @@ async fn collect(
     let until = Instant::now() + options.max_wait;
     while batch.len() < options.max_size.max(1) {
         match tokio::time::timeout_at(until, messages.recv()).await {
-            Ok(Some(Message::Event(event))) => batch.push(event),
+            Ok(Some(Message::Event(event, share))) => batch.push((event, share)),
             Ok(Some(Message::Flush(flush))) => {
                 flushes.push(flush);
                 break;
@@ -117,8 +148,8 @@ async fn collect(
     Some(flushes)
 }
 
-async fn deliver(sink: &dyn Sink, batch: &mut Vec<Arc<EventBytes>>) {
-    for event in batch.drain(..) {
+async fn deliver(sink: &dyn Sink, batch: &mut Batch) {
+    for (event, _share) in batch.drain(..) {
         // The sink has counted what it lost.
         sink.accept(&event).settle().await.ok();
     }
@@ -134,26 +165,16 @@ impl Sink for BufferedSink {
         // Behind the events that were lost, once there is room again for the record and this one.
         if self.queue.capacity() > 1
             && let Some((record, events)) = self.gap.take(PLUGIN)
-            && self
-                .queue
-                .try_send(Message::Event(Arc::new(record)))
-                .is_err()
+            && self.offer(Arc::new(record)).is_err()
         {
             self.gap.note(Loss::QueueFull, events);
         }
-        match self.queue.try_send(Message::Event(event.clone())) {
-            Ok(()) => Receipt::Done,
-            Err(error) => {
-                let loss = match error {
-                    mpsc::error::TrySendError::Full(_) => Loss::QueueFull,
-                    mpsc::error::TrySendError::Closed(_) => Loss::Closed,
-                };
-                self.metrics.lost(PLUGIN, loss, 1);
-                self.gap.note(loss, 1);
-                // Batch mode promises nothing to the request.
-                Receipt::Done
-            }
+        if let Err(loss) = self.offer(event.clone()) {
+            self.metrics.lost(PLUGIN, loss, 1);
+            self.gap.note(loss, 1);
         }
+        // Batch mode promises nothing to the request.
+        Receipt::Done
     }
 
     async fn flush(&self) {

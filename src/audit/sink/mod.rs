@@ -3,11 +3,13 @@
 //! A sink takes rendered events and answers with a [`Receipt`] that says when its promise is kept.
 //! Composition is upstream's (contract/audit.md §9): truncation, then buffering, then the log.
 
+pub mod budget;
 pub mod buffered;
 pub mod file;
 pub mod legacy;
 pub mod log;
 pub mod memory;
+mod throttle;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -93,4 +95,7 @@ pub trait Sink: Send + Sync {
 
     /// Waits until all that was accepted so far is where it belongs.
     async fn flush(&self);
+
+    /// The process ends before a flush did: counts what is left as lost.
+    fn give_up(&self) {}
 }

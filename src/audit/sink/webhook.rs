@@ -1,9 +1,12 @@
 //! The webhook sink: batches of events as `EventList`, POSTed to the server of a kubeconfig.
 //!
-//! Events gather in a bounded queue; what does not fit is lost and counted at once, so memory stays
-//! bounded whatever the receiver does (kubernetes/kubernetes#85489). A batch is tried five times with
-//! backoff, as upstream does (contract/audit.md §9). In the blocking modes the request waits for its
-//! own event's batch.
+//! Events gather in a queue that is bounded by number and by bytes; what does not fit is lost and
+//! counted at once, so memory stays bounded whatever the receiver does (kubernetes/kubernetes#85489).
+//! A batch is tried five times with backoff, as upstream does (contract/audit.md §9). In the blocking
+//! modes an event is a batch of its own and the request waits for it.
+//!
+//! What the receiver missed is told to it in a gap record once it answers again, and at once to the
+//! other sinks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +18,14 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::audit::EventBytes;
+use crate::audit::config::Truncation;
 use crate::audit::metrics::Metrics;
 use crate::audit::own::Gap;
+use crate::audit::sink::budget::{Budget, QUEUE_BYTES_MAX, Share};
+use crate::audit::sink::buffered::BatchOptions;
+use crate::audit::sink::throttle::Throttle;
 use crate::audit::sink::{Loss, Receipt, Sink};
+use crate::base::Backoff;
 
 /// Upstream's name for this sink in metrics.
 const PLUGIN: &str = "webhook";
@@ -27,8 +35,12 @@ const TRIES: u32 = 5;
 const BACKOFF_FACTOR: f64 = 1.5;
 /// And by up to this share at random.
 const BACKOFF_JITTER: f64 = 0.2;
+/// Longest wait between two tries.
+const BACKOFF_MAX: Duration = Duration::from_secs(120);
 /// Batches under way at once.
 const CONCURRENT_BATCHES_MAX: usize = 10;
+/// Events under way at once in the blocking modes, where each is a batch.
+const CONCURRENT_EVENTS_MAX: usize = 200;
 /// How every list begins.
 const LIST_START: &[u8] =
     br#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":["#;
@@ -41,43 +53,35 @@ pub trait Poster: Send + Sync {
 }
 
 /// `--audit-webhook-*`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WebhookOptions {
+    /// What the sink is called.
+    pub name: String,
     /// Requests wait until their events are delivered.
     pub is_blocking: bool,
-    /// Events the queue holds.
-    pub buffer_size: usize,
-    /// Events per batch.
-    pub max_size: usize,
-    /// Longest wait for a batch to fill.
-    pub max_wait: Duration,
-    /// Batches per second and at once, when throttled.
-    pub throttle: Option<(f32, u32)>,
+    /// The queue and the batches.
+    pub batch: BatchOptions,
     /// Wait before the second try.
     pub initial_backoff: Duration,
-    /// Events larger than this lose their bodies; `None` when truncation is off.
-    pub max_event_bytes: Option<usize>,
-    /// Bytes per batch; `None` when truncation is off.
-    pub max_batch_bytes: Option<usize>,
+    /// Limits of events and batches; `None` when truncation is off.
+    pub truncation: Option<Truncation>,
 }
 
 impl Default for WebhookOptions {
     fn default() -> Self {
         WebhookOptions {
+            name: PLUGIN.into(),
             is_blocking: false,
-            buffer_size: 10_000,
-            max_size: 400,
-            max_wait: Duration::from_secs(30),
-            throttle: Some((10.0, 15)),
+            batch: BatchOptions::webhook(),
             initial_backoff: Duration::from_secs(10),
-            max_event_bytes: None,
-            max_batch_bytes: None,
+            truncation: None,
         }
     }
 }
 
 struct Queued {
     json: Bytes,
+    share: Share,
     told: Option<oneshot::Sender<Result<(), Loss>>>,
 }
 
@@ -89,35 +93,63 @@ enum Message {
 /// The sink.
 pub struct WebhookSink {
     queue: mpsc::Sender<Message>,
+    account: Arc<Account>,
     options: WebhookOptions,
+    budget: Budget,
+}
+
+/// What became of the events.
+struct Account {
     metrics: Metrics,
-    gap: Arc<Gap>,
+    /// For the receiver.
+    gap: Gap,
+    /// For the other sinks.
+    gap_for_others: Gap,
+    /// Accepted, and neither delivered nor lost.
+    outstanding: AtomicU64,
+}
+
+impl Account {
+    fn lose(&self, plugin: &str, loss: Loss, events: u64) {
+        self.metrics.lost(plugin, loss, events);
+        self.gap.note(loss, events);
+        self.gap_for_others.note(loss, events);
+    }
 }
 
 impl WebhookSink {
     /// Starts the task that sends.
     pub fn start(poster: Arc<dyn Poster>, options: WebhookOptions, metrics: Metrics) -> Arc<Self> {
-        let (queue, messages) = mpsc::channel(options.buffer_size.max(1));
-        let gap = Arc::new(Gap::default());
+        let (queue, messages) = mpsc::channel(options.batch.buffer_size.max(1));
+        let account = Arc::new(Account {
+            metrics,
+            gap: Gap::default(),
+            gap_for_others: Gap::default(),
+            outstanding: AtomicU64::new(0),
+        });
         let sender = Arc::new(Sender {
             poster,
-            options,
-            metrics: metrics.clone(),
-            gap: gap.clone(),
+            options: options.clone(),
+            account: account.clone(),
             under_way: AtomicU64::new(0),
             idle: Notify::new(),
         });
-        tokio::spawn(run(sender, messages));
+        let collector = Collector {
+            messages,
+            held: None,
+            options: options.clone(),
+        };
+        tokio::spawn(run(sender, collector));
         Arc::new(WebhookSink {
             queue,
+            account,
             options,
-            metrics,
-            gap,
+            budget: Budget::new(QUEUE_BYTES_MAX),
         })
     }
 
     fn json(&self, event: &EventBytes) -> Result<Bytes, Loss> {
-        match self.options.max_event_bytes {
+        match self.options.truncation.map(|t| t.max_event_bytes) {
             Some(max) if event.json().len() > max => {
                 let mut cut = event.truncated().ok_or(Loss::TooLarge)?;
                 cut.pop();
@@ -130,14 +162,27 @@ impl WebhookSink {
         }
     }
 
-    fn lose(&self, plugin: &str, loss: Loss) -> Receipt {
-        self.metrics.lost(plugin, loss, 1);
-        self.gap.note(loss, 1);
-        match self.options.is_blocking {
-            true => Receipt::Lost(loss),
-            // Batch mode promises nothing to the request.
-            false => Receipt::Done,
-        }
+    fn queue(&self, event: &EventBytes) -> Result<Receipt, (&'static str, Loss)> {
+        // The room is taken before the copy is made.
+        let full = ("buffered", Loss::QueueFull);
+        let share = self.budget.take(event.json().len()).ok_or(full)?;
+        let json = self.json(event).map_err(|loss| ("truncate", loss))?;
+        let (told, outcome) = match self.options.is_blocking {
+            true => {
+                let (told, outcome) = oneshot::channel();
+                (Some(told), Some(outcome))
+            }
+            false => (None, None),
+        };
+        let queued = Queued { json, share, told };
+        self.account.outstanding.fetch_add(1, Ordering::SeqCst);
+        let refusal = match self.queue.try_send(Message::Event(queued)) {
+            Ok(()) => return Ok(outcome.map_or(Receipt::Done, Receipt::Pending)),
+            Err(mpsc::error::TrySendError::Full(_)) => full,
+            Err(mpsc::error::TrySendError::Closed(_)) => (PLUGIN, Loss::Closed),
+        };
+        self.account.outstanding.fetch_sub(1, Ordering::SeqCst);
+        Err(refusal)
     }
 }
 
@@ -148,22 +193,22 @@ impl Sink for WebhookSink {
     }
 
     fn accept(&self, event: &Arc<EventBytes>) -> Receipt {
-        let json = match self.json(event) {
-            Ok(json) => json,
-            Err(loss) => return self.lose("truncate", loss),
-        };
-        let (told, outcome) = match self.options.is_blocking {
-            true => {
-                let (told, outcome) = oneshot::channel();
-                (Some(told), Some(outcome))
+        match self.queue(event) {
+            Ok(receipt) => receipt,
+            Err((plugin, loss)) => {
+                self.account.lose(plugin, loss, 1);
+                match self.options.is_blocking {
+                    true => Receipt::Lost(loss),
+                    // Batch mode promises nothing to the request.
+                    false => Receipt::Done,
+                }
             }
-            false => (None, None),
-        };
-        match self.queue.try_send(Message::Event(Queued { json, told })) {
-            Ok(()) => outcome.map_or(Receipt::Done, Receipt::Pending),
-            Err(mpsc::error::TrySendError::Full(_)) => self.lose("buffered", Loss::QueueFull),
-            Err(mpsc::error::TrySendError::Closed(_)) => self.lose(PLUGIN, Loss::Closed),
         }
+    }
+
+    fn gap_for_others(&self) -> Option<EventBytes> {
+        let gap = self.account.gap_for_others.take(&self.options.name);
+        gap.map(|(record, _)| record)
     }
 
     async fn flush(&self) {
@@ -172,24 +217,35 @@ impl Sink for WebhookSink {
             done.await.ok();
         }
     }
+
+    fn give_up(&self) {
+        let left = self.account.outstanding.swap(0, Ordering::SeqCst);
+        if left > 0 {
+            self.account.lose(PLUGIN, Loss::Closed, left);
+        }
+    }
 }
 
 struct Sender {
     poster: Arc<dyn Poster>,
     options: WebhookOptions,
-    metrics: Metrics,
-    gap: Arc<Gap>,
+    account: Arc<Account>,
     /// Batches under way.
     under_way: AtomicU64,
     /// Told whenever one ends.
     idle: Notify,
 }
 
-async fn run(sender: Arc<Sender>, mut messages: mpsc::Receiver<Message>) {
-    let slots = Arc::new(Semaphore::new(CONCURRENT_BATCHES_MAX));
-    let mut throttle = sender.options.throttle.map(Throttle::new);
+async fn run(sender: Arc<Sender>, mut collector: Collector) {
+    let is_blocking = sender.options.is_blocking;
+    let slots = Arc::new(Semaphore::new(match is_blocking {
+        true => CONCURRENT_EVENTS_MAX,
+        false => CONCURRENT_BATCHES_MAX,
+    }));
+    let throttle = sender.options.batch.throttle.filter(|_| !is_blocking);
+    let mut throttle = throttle.map(Throttle::new);
     loop {
-        let Some((batch, flush)) = collect(&sender.options, &mut messages).await else {
+        let Some((batch, flush)) = collector.collect().await else {
             sender.wait_idle().await;
             return;
         };
@@ -216,36 +272,48 @@ async fn run(sender: Arc<Sender>, mut messages: mpsc::Receiver<Message>) {
 
 type Batch = Vec<Queued>;
 
-/// Gathers one batch, which a flush cuts short. `None` when the queue is closed and empty.
-async fn collect(
-    options: &WebhookOptions,
-    messages: &mut mpsc::Receiver<Message>,
-) -> Option<(Batch, Option<oneshot::Sender<()>>)> {
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    match messages.recv().await? {
-        Message::Flush(told) => return Some((batch, Some(told))),
-        Message::Event(event) => {
-            bytes += event.json.len();
-            batch.push(event);
-        }
-    }
-    let max_size = match options.is_blocking {
-        true => 1,
-        false => options.max_size.max(1),
-    };
-    let until = Instant::now() + options.max_wait;
-    while batch.len() < max_size && options.max_batch_bytes.is_none_or(|max| bytes < max) {
-        match tokio::time::timeout_at(until, messages.recv()).await {
-            Ok(Some(Message::Event(event))) => {
-                bytes += event.json.len();
-                batch.push(event);
+/// Gathers batches out of the queue.
+struct Collector {
+    messages: mpsc::Receiver<Message>,
+    /// The event that did not fit into the batch before.
+    held: Option<Queued>,
+    options: WebhookOptions,
+}
+
+impl Collector {
+    /// Gathers one batch, which a flush cuts short. `None` when the queue is closed and empty.
+    async fn collect(&mut self) -> Option<(Batch, Option<oneshot::Sender<()>>)> {
+        let first = match self.held.take() {
+            Some(held) => held,
+            None => match self.messages.recv().await? {
+                Message::Flush(told) => return Some((Vec::new(), Some(told))),
+                Message::Event(event) => event,
+            },
+        };
+        let max_size = match self.options.is_blocking {
+            true => 1,
+            false => self.options.batch.max_size.max(1),
+        };
+        let max_bytes = self.options.truncation.map(|t| t.max_batch_bytes);
+        let mut bytes = first.json.len();
+        let mut batch = vec![first];
+        let until = Instant::now() + self.options.batch.max_wait;
+        while batch.len() < max_size {
+            match tokio::time::timeout_at(until, self.messages.recv()).await {
+                Ok(Some(Message::Event(event))) => {
+                    bytes += event.json.len();
+                    if max_bytes.is_some_and(|max| bytes > max) {
+                        self.held = Some(event);
+                        break;
+                    }
+                    batch.push(event);
+                }
+                Ok(Some(Message::Flush(told))) => return Some((batch, Some(told))),
+                Ok(None) | Err(_) => break,
             }
-            Ok(Some(Message::Flush(told))) => return Some((batch, Some(told))),
-            Ok(None) | Err(_) => break,
         }
+        Some((batch, None))
     }
-    Some((batch, None))
 }
 
 impl Sender {
@@ -260,37 +328,34 @@ impl Sender {
     }
 
     async fn deliver(&self, batch: Batch) {
-        let gap = self.gap.take(PLUGIN);
-        let size: usize = batch.iter().map(|q| q.json.len() + 1).sum();
-        let mut body = Vec::with_capacity(LIST_START.len() + size + 1024);
-        body.extend_from_slice(LIST_START);
-        if let Some((record, _)) = &gap {
-            body.extend_from_slice(record.json());
-            body.push(b',');
-        }
-        for (index, event) in batch.iter().enumerate() {
-            if index > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(&event.json);
-        }
-        body.extend_from_slice(b"]}");
-        let outcome = self.try_often(body.into()).await;
+        let account = &self.account;
+        let gap = account.gap.take(&self.options.name);
+        let body = body(&batch, gap.as_ref().map(|(record, _)| record));
+        let events = batch.len() as u64;
+        // The texts are in the body now; the shares of the bound are kept until it has been sent.
+        let (shares, tellers): (Vec<Share>, Vec<_>) =
+            batch.into_iter().map(|q| (q.share, q.told)).unzip();
+        let outcome = self.try_often(body).await;
+        drop(shares);
+        let left = account.outstanding.load(Ordering::SeqCst).min(events);
+        account.outstanding.fetch_sub(left, Ordering::SeqCst);
         if let Err(error) = &outcome {
-            let events = batch.len() as u64;
-            tracing::error!(%error, events, "the audit webhook did not take a batch");
-            self.metrics.lost(PLUGIN, Loss::Rejected, events);
-            let earlier = gap.map_or(0, |(_, events)| events);
-            self.gap.note(Loss::Rejected, events + earlier);
+            let sink = &self.options.name;
+            tracing::error!(%error, events, sink, "the audit webhook did not take a batch");
+            account.lose(PLUGIN, Loss::Rejected, events);
+            if let Some((_, earlier)) = gap {
+                account.gap.note(Loss::Rejected, earlier);
+            }
         }
-        for told in batch.into_iter().filter_map(|q| q.told) {
+        for told in tellers.into_iter().flatten() {
             let outcome = outcome.as_ref().map_err(|_| Loss::Rejected);
             told.send(outcome.copied()).ok();
         }
     }
 
     async fn try_often(&self, body: Bytes) -> Result<(), String> {
-        let mut backoff = self.options.initial_backoff;
+        let initial = self.options.initial_backoff;
+        let mut backoff = Backoff::with(initial, BACKOFF_MAX, BACKOFF_FACTOR, BACKOFF_JITTER);
         let mut tried = 0;
         loop {
             tried += 1;
@@ -299,41 +364,28 @@ impl Sender {
                 Err(error) if tried == TRIES => return Err(error),
                 Err(error) => tracing::debug!(%error, tried, "the audit webhook is tried again"),
             }
-            let jitter = 1.0 + BACKOFF_JITTER * rand::random::<f64>();
-            tokio::time::sleep(backoff.mul_f64(jitter)).await;
-            backoff = backoff.mul_f64(BACKOFF_FACTOR);
+            tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 }
 
-/// A token bucket.
-struct Throttle {
-    per_second: f32,
-    burst: f32,
-    tokens: f32,
-    at: Instant,
-}
-
-impl Throttle {
-    fn new((per_second, burst): (f32, u32)) -> Self {
-        let burst = f32::from(u16::try_from(burst).unwrap_or(u16::MAX)).max(1.0);
-        Throttle {
-            per_second: per_second.max(0.001),
-            burst,
-            tokens: burst,
-            at: Instant::now(),
-        }
+/// The list, the gap record first.
+fn body(batch: &Batch, gap: Option<&EventBytes>) -> Bytes {
+    let size: usize = batch.iter().map(|q| q.json.len() + 1).sum();
+    let mut body = Vec::with_capacity(LIST_START.len() + size + 1024);
+    body.extend_from_slice(LIST_START);
+    if let Some(record) = gap {
+        body.extend_from_slice(record.json());
+        body.push(b',');
     }
-
-    async fn take(&mut self) {
-        let now = Instant::now();
-        self.tokens += now.duration_since(self.at).as_secs_f32() * self.per_second;
-        self.tokens = self.tokens.min(self.burst) - 1.0;
-        self.at = now;
-        if self.tokens < 0.0 {
-            tokio::time::sleep(Duration::from_secs_f32(-self.tokens / self.per_second)).await;
+    for (index, event) in batch.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
         }
+        body.extend_from_slice(&event.json);
     }
+    body.extend_from_slice(b"]}");
+    body.into()
 }
 
 #[cfg(test)]
@@ -369,9 +421,12 @@ mod tests {
 
     fn quick() -> WebhookOptions {
         WebhookOptions {
-            max_wait: Duration::from_millis(10),
+            batch: BatchOptions {
+                max_wait: Duration::from_millis(10),
+                throttle: None,
+                ..BatchOptions::webhook()
+            },
             initial_backoff: Duration::from_millis(1),
-            throttle: None,
             ..WebhookOptions::default()
         }
     }
@@ -382,7 +437,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn batches_and_retries() {
+    async fn thread_15_batches_and_retries() {
         let receiver = Arc::new(Receiver::default());
         receiver.refusals.store(4, Ordering::SeqCst);
         let metrics = Metrics::new();
@@ -422,18 +477,82 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_stays_bounded_k8s_85489() {
+    async fn thread_14_memory_stays_bounded() {
         let receiver = Arc::new(Receiver::default());
         receiver.refusals.store(u64::MAX, Ordering::SeqCst);
-        let options = WebhookOptions {
-            buffer_size: 100,
-            ..quick()
-        };
+        let mut options = quick();
+        options.batch.buffer_size = 100;
         let metrics = Metrics::new();
         let sink = WebhookSink::start(receiver, options, metrics.clone());
         for n in 0..1000 {
             sink.accept(&event(n)).settle().await.expect("never waits");
         }
         assert_eq!(metrics.lost_total("buffered"), 900);
+    }
+
+    #[tokio::test]
+    async fn thread_14_large_events_are_bounded_in_bytes() {
+        let receiver = Arc::new(Receiver::default());
+        receiver.refusals.store(u64::MAX, Ordering::SeqCst);
+        let metrics = Metrics::new();
+        let sink = WebhookSink::start(receiver, quick(), metrics.clone());
+        let line = format!("{{\"n\":\"{}\"}}\n", "x".repeat(8 * 1024 * 1024)).into_bytes();
+        let large = Arc::new(EventBytes::from_line(line, Stage::ResponseComplete));
+        for _ in 0..20 {
+            sink.accept(&large).settle().await.expect("never waits");
+        }
+        assert!(sink.budget.used() <= QUEUE_BYTES_MAX);
+        assert_eq!(metrics.lost_total("buffered"), 13, "seven fit into 64 MiB");
+    }
+
+    #[tokio::test]
+    async fn batches_stay_below_their_size_in_bytes() {
+        let receiver = Arc::new(Receiver::default());
+        let mut options = quick();
+        options.truncation = Some(Truncation {
+            max_event_bytes: 100,
+            max_batch_bytes: 25,
+        });
+        let metrics = Metrics::new();
+        let sink = WebhookSink::start(receiver.clone(), options, metrics.clone());
+        for n in 0..10 {
+            sink.accept(&event(n)).settle().await.expect("queued");
+        }
+        sink.flush().await;
+        let lists = receiver.lists.lock();
+        let sizes: Vec<usize> = lists
+            .iter()
+            .filter_map(|l| Some(l["items"].as_array()?.len()))
+            .collect();
+        assert_eq!(sizes.iter().sum::<usize>(), 10);
+        assert!(
+            sizes.iter().all(|s| *s <= 3),
+            "{sizes:?}: an event has seven bytes"
+        );
+        assert_eq!(metrics.lost_total("truncate"), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_is_counted_and_told_to_others() {
+        let receiver = Arc::new(Receiver::default());
+        receiver.refusals.store(u64::MAX, Ordering::SeqCst);
+        let options = WebhookOptions {
+            initial_backoff: Duration::from_secs(60),
+            ..quick()
+        };
+        let metrics = Metrics::new();
+        let sink = WebhookSink::start(receiver, options, metrics.clone());
+        for n in 0..5 {
+            sink.accept(&event(n)).settle().await.expect("queued");
+        }
+        sink.give_up();
+        assert_eq!(metrics.lost_total("webhook"), 5);
+        let record = sink.gap_for_others().expect("a gap");
+        let text = String::from_utf8_lossy(record.json()).into_owned();
+        assert!(
+            text.contains(r#"\"lost\":5"#) && text.contains(r#"\"reason\":\"closed\""#),
+            "{text}"
+        );
+        assert!(sink.gap_for_others().is_none());
     }
 }

@@ -5,6 +5,7 @@
 //!   (kube-apiserver: `AlwaysAllow`), audit is on, keys that nobody gave are made below
 //!   `--data-dir`.
 
+mod audit_webhook;
 pub mod flags;
 pub mod parse;
 
@@ -16,6 +17,7 @@ use regex::Regex;
 
 pub use self::flags::FLAGS;
 pub use self::parse::{Flag, FlagError, Kind, Section, Status, Values};
+use crate::audit::config::SinkSettings;
 use crate::filters::chain;
 use crate::telemetry::logging::LogFormat;
 
@@ -203,6 +205,9 @@ pub struct AdmissionOptions {
     pub unreachable_toleration_seconds: i64,
 }
 
+/// Modes of audit sinks.
+const AUDIT_MODES: &[&str] = &["batch", "blocking", "blocking-strict"];
+
 /// The audit log and index.
 #[derive(Clone, Debug)]
 pub struct AuditOptions {
@@ -226,6 +231,8 @@ pub struct AuditOptions {
     pub batch: AuditBatchOptions,
     /// Cut large events: largest event and batch in bytes.
     pub truncate: Option<(usize, usize)>,
+    /// The webhook.
+    pub webhook: Option<SinkSettings>,
     /// Index every event.
     pub index: bool,
 }
@@ -571,6 +578,11 @@ fn audit(v: &Values, data_dir: &Path) -> Result<AuditOptions, FlagError> {
         true => path(v, "audit-log-path"),
         false => Some(data_dir.join("audit").join("audit.log")),
     };
+    one_of("audit-webhook-version", &["audit.k8s.io/v1"])?;
+    let log_mode = one_of("audit-log-mode", AUDIT_MODES)?;
+    if log_mode == "batch" {
+        audit_webhook::check_batch(v, "log")?;
+    }
     let batch = AuditBatchOptions {
         buffer: unsigned(v, "audit-log-batch-buffer-size")? as usize,
         max_size: unsigned(v, "audit-log-batch-max-size")? as usize,
@@ -587,7 +599,7 @@ fn audit(v: &Values, data_dir: &Path) -> Result<AuditOptions, FlagError> {
         policy_file: path(v, "audit-policy-file"),
         log_path,
         log_format: one_of("audit-log-format", &["json", "legacy"])?,
-        log_mode: one_of("audit-log-mode", &["batch", "blocking", "blocking-strict"])?,
+        log_mode,
         max_age_days: unsigned(v, "audit-log-maxage")?,
         max_backups: unsigned(v, "audit-log-maxbackup")?,
         max_size_mb: unsigned(v, "audit-log-maxsize")?,
@@ -600,6 +612,7 @@ fn audit(v: &Values, data_dir: &Path) -> Result<AuditOptions, FlagError> {
             )),
             false => None,
         },
+        webhook: audit_webhook::parse(v)?,
         index: v.bool("search-index"),
     })
 }

@@ -7,6 +7,7 @@ mod checks;
 mod identity;
 mod policy;
 mod record;
+mod sinks;
 mod start;
 mod storage;
 
@@ -75,7 +76,8 @@ pub(super) async fn wire(
 
     let record = record::record(options, metrics)?;
     record::watch_sinks(&record.recorder, tasks);
-    policy::watch(options, &record.recorder, tasks);
+    let files = record.policy_files.clone();
+    policy::watch(options, &record.recorder, &record.sinks, files, tasks);
     let registry = api::registry(options, &storage)?;
     let objects = api::objects(&registry);
     let identity = identity::identity(options, &objects, &record.recorder, metrics, tasks)?;

@@ -1,18 +1,20 @@
 //! The record: policy, log, recorder, index.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::sinks::{self, OwnSink, Sinks};
 use crate::api::status::Status;
+use crate::audit::config::{Configuration, LogTarget, Mode, SinkTarget, Truncation};
 use crate::audit::metrics::Metrics as AuditMetrics;
 use crate::audit::recorder::Route;
 use crate::audit::sink::buffered::{BatchOptions, BufferedSink};
 use crate::audit::sink::file::Rotation;
 use crate::audit::sink::log::{Format, LogOptions, LogSink};
-use crate::audit::{Policy, Recorder, Sink, policy_file};
+use crate::audit::{Recorder, Sink, config_file};
 use crate::base::Tasks;
 use crate::diagnose::access::AccessExplainer;
 use crate::diagnose::api::RecordApi;
@@ -24,8 +26,8 @@ use crate::server::life::StartError;
 use crate::server::options::{AuditOptions, ServerOptions};
 use crate::telemetry::Metrics;
 
-/// The policy of a server that is given none.
-const DEFAULT_POLICY: &str = include_str!("../../../audit-policies/default.yaml");
+/// Rotated files that are kept of the journal.
+const JOURNAL_BACKUPS: u32 = 10;
 
 /// The record's parts.
 pub(super) struct Record {
@@ -33,6 +35,9 @@ pub(super) struct Record {
     pub(super) index: Option<Arc<Index>>,
     /// The newest events, of the log that the index follows.
     pub(super) hub: Option<Arc<Hub>>,
+    pub(super) sinks: Arc<Sinks>,
+    /// The files that say what is recorded.
+    pub(super) policy_files: Vec<PathBuf>,
 }
 
 /// Makes the recorder with its sinks, and the index that follows the log.
@@ -40,25 +45,12 @@ pub(super) fn record(
     options: &ServerOptions,
     metrics: &Arc<Metrics>,
 ) -> Result<Record, StartError> {
-    let audit = &options.audit;
-    let counters = AuditMetrics::of(metrics);
-    let mut routes = Vec::new();
-    if let Some(path) = &audit.log_path {
-        routes.push(Route {
-            sink: log(audit, path.clone(), &counters)?,
-            strict: audit.log_mode == "blocking-strict",
-        });
-    }
+    let configuration = configuration(&options.audit)?;
     let followed = followed_log(options);
-    if let Some(path) = &followed
-        && audit.log_path.as_ref() != Some(path)
-    {
-        routes.push(Route {
-            sink: journal(path.clone(), &counters)?,
-            strict: false,
-        });
-    }
-    let recorder = Recorder::new(Some(policy(audit)?), routes, counters);
+    let counters = AuditMetrics::of(metrics);
+    let own = own_sinks(options, followed.as_deref(), &counters)?;
+    let sinks = Sinks::new(own, &options.data_dir, counters);
+    let recorder = sinks.recorder(sinks.prepare(&configuration)?);
     let index = match &followed {
         Some(log) => {
             let root = options.data_dir.join("index");
@@ -76,7 +68,55 @@ pub(super) fn record(
         recorder,
         index,
         hub,
+        sinks: Arc::new(sinks),
+        policy_files: configuration.files,
     })
+}
+
+/// The sinks of the flags, and the journal where the index needs one. They see what the
+/// configuration says for all.
+fn own_sinks(
+    options: &ServerOptions,
+    followed: Option<&Path>,
+    metrics: &AuditMetrics,
+) -> Result<Vec<OwnSink>, StartError> {
+    let audit = &options.audit;
+    let mut own = Vec::new();
+    if let Some(path) = &audit.log_path {
+        own.push(OwnSink {
+            name: "log",
+            route: Route {
+                sink: log(audit, path, metrics)?,
+                strict: audit.log_mode == "blocking-strict",
+            },
+            path: Some(path.clone()),
+        });
+    }
+    if let Some(webhook) = &audit.webhook
+        && let SinkTarget::Webhook(target) = &webhook.target
+    {
+        own.push(OwnSink {
+            name: "webhook",
+            route: Route {
+                sink: sinks::open_webhook("webhook", target, webhook, metrics)?,
+                strict: webhook.mode == Mode::BlockingStrict,
+            },
+            path: None,
+        });
+    }
+    if let Some(path) = followed
+        && audit.log_path.as_deref() != Some(path)
+    {
+        own.push(OwnSink {
+            name: "journal",
+            route: Route {
+                sink: journal(path, metrics)?,
+                strict: false,
+            },
+            path: Some(path.into()),
+        });
+    }
+    Ok(own)
 }
 
 /// Has the sinks look after themselves: a log that is deleted or cannot be written is noticed within
@@ -108,39 +148,38 @@ fn followed_log(options: &ServerOptions) -> Option<PathBuf> {
     })
 }
 
-fn policy(options: &AuditOptions) -> Result<Policy, StartError> {
-    let policy = match &options.policy_file {
-        Some(path) => policy_file::load(path),
-        None => policy_file::parse(DEFAULT_POLICY),
+fn configuration(options: &AuditOptions) -> Result<Configuration, StartError> {
+    let Some(path) = &options.policy_file else {
+        return Ok(config_file::default());
     };
-    let policy = policy.map_err(|e| StartError::part("the audit policy", &e))?;
-    for warning in &policy.warnings {
+    let loaded = config_file::load(path).map_err(|e| StartError::part("the audit policy", &e))?;
+    for warning in &loaded.warnings {
         tracing::warn!(%warning, "the audit policy");
     }
-    Ok(policy)
+    Ok(loaded)
 }
 
 fn log(
     options: &AuditOptions,
-    path: PathBuf,
+    path: &Path,
     metrics: &AuditMetrics,
 ) -> Result<Arc<dyn Sink>, StartError> {
-    let log = LogOptions {
-        path,
-        rotation: Rotation {
-            max_bytes: u64::from(options.max_size_mb) * 1024 * 1024,
-            max_age_days: options.max_age_days,
-            max_backups: options.max_backups as usize,
-            compress: options.compress,
-        },
+    let target = LogTarget {
         format: match options.log_format.as_str() {
             "legacy" => Format::Legacy,
             _ => Format::Json,
         },
-        max_event_bytes: options.truncate.map(|(event, _)| event),
+        max_bytes: u64::from(options.max_size_mb) * 1024 * 1024,
+        max_age_days: options.max_age_days,
+        max_backups: options.max_backups,
+        compress: options.compress,
+        path: path.into(),
     };
-    let sink =
-        LogSink::open(&log, metrics.clone()).map_err(|e| StartError::part("the audit log", &e))?;
+    let truncation = options.truncate.map(|(event, batch)| Truncation {
+        max_event_bytes: event,
+        max_batch_bytes: batch,
+    });
+    let sink = open_log(&target, truncation, metrics)?;
     if options.log_mode != "batch" {
         return Ok(sink);
     }
@@ -148,24 +187,41 @@ fn log(
         buffer_size: options.batch.buffer,
         max_size: options.batch.max_size,
         max_wait: options.batch.max_wait,
-        throttle_qps: options.batch.throttle.map(|(qps, _)| qps as f32),
+        throttle: options
+            .batch
+            .throttle
+            .map(|(qps, burst)| (qps as f32, burst)),
     };
     Ok(BufferedSink::start(sink, batch, metrics.clone()))
 }
 
 /// A log that nobody asked for but the index.
-fn journal(path: PathBuf, metrics: &AuditMetrics) -> Result<Arc<dyn Sink>, StartError> {
-    let log = LogOptions {
-        path,
-        rotation: Rotation {
-            max_bytes: 100 * 1024 * 1024,
-            max_backups: 10,
-            ..Rotation::default()
-        },
-        ..LogOptions::default()
+fn journal(path: &Path, metrics: &AuditMetrics) -> Result<Arc<dyn Sink>, StartError> {
+    let target = LogTarget {
+        max_backups: JOURNAL_BACKUPS,
+        ..LogTarget::file(path.into())
     };
-    let sink = LogSink::open(&log, metrics.clone());
-    Ok(sink.map_err(|e| StartError::part("the audit journal", &e))?)
+    Ok(open_log(&target, None, metrics)?)
+}
+
+/// Opens a log file, or standard output.
+pub(super) fn open_log(
+    target: &LogTarget,
+    truncation: Option<Truncation>,
+    metrics: &AuditMetrics,
+) -> Result<Arc<LogSink>, StartError> {
+    let options = LogOptions {
+        path: target.path.clone(),
+        rotation: Rotation {
+            max_bytes: target.max_bytes,
+            max_age_days: target.max_age_days,
+            max_backups: target.max_backups as usize,
+            compress: target.compress,
+        },
+        format: target.format,
+        max_event_bytes: truncation.map(|t| t.max_event_bytes),
+    };
+    LogSink::open(&options, metrics.clone()).map_err(|e| StartError::part("the audit log", &e))
 }
 
 /// `audit.verbatim.dev`, beside the API.
