@@ -201,3 +201,56 @@ fn go_type(definition: &'static str) -> &'static str {
         None => definition,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(wire: &[Wire], into: &mut Vec<usize>) {
+        for place in wire {
+            match place {
+                Wire::Field(_, index) => into.push(*index),
+                Wire::Embedded(_, places) => numbered(places, into),
+            }
+        }
+    }
+
+    /// Marks every node below `index` and tells of fields that protobuf would drop.
+    fn visit(index: u32, seen: &mut [bool], missing: &mut Vec<String>) {
+        if std::mem::replace(&mut seen[index as usize], true) {
+            return;
+        }
+        let mut below = |schema: &SchemaRef| match schema {
+            SchemaRef::Builtin(index) => visit(*index, seen, missing),
+            SchemaRef::Owned(_) => unreachable!("the table holds no owned nodes"),
+        };
+        match &node(index).node {
+            Node::Object(object) => {
+                object.fields.iter().for_each(|f| below(&f.schema));
+                let mut known = Vec::new();
+                numbered(&object.wire, &mut known);
+                for (at, field) in object.fields.iter().enumerate() {
+                    let is_type = matches!(&*field.name, "kind" | "apiVersion");
+                    if !known.contains(&at) && !is_type {
+                        missing.push(format!("{}.{}", object.name, field.name));
+                    }
+                }
+            }
+            Node::List(list) => below(&list.items),
+            Node::Map(map) => below(&map.values),
+            Node::Either(options) => options.iter().for_each(below),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn no_field_of_a_kind_is_lost_in_protobuf() {
+        let mut seen = vec![false; PROGRAM.nodes.len()];
+        let mut missing = Vec::new();
+        for index in PROGRAM.kinds.values() {
+            visit(*index, &mut seen, &mut missing);
+        }
+        missing.sort();
+        assert_eq!(missing, Vec::<String>::new());
+    }
+}
