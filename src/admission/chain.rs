@@ -51,9 +51,14 @@ impl AdmissionChain {
         self.plugins.iter().map(|p| p.name()).collect()
     }
 
-    /// The mutating pass.
+    /// The mutating pass; a second time where a webhook changed the object.
     pub async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        self.run(Pass::Mutating, admission).await
+        self.run(Pass::Mutating, admission).await?;
+        if admission.reinvocation.is_wanted {
+            admission.reinvocation.is_second = true;
+            self.run(Pass::Mutating, admission).await?;
+        }
+        Ok(())
     }
 
     /// The validating pass.

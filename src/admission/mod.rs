@@ -9,9 +9,13 @@
 //! - Every plugin that runs is a stage `admission/<Plugin>` of the request.
 
 mod chain;
+pub mod expressions;
+mod kinds;
 pub mod plugins;
+pub mod webhook;
 
 pub use chain::AdmissionChain;
+pub use kinds::Kinds;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -43,8 +47,10 @@ pub struct Admission<'a> {
     pub subresource: &'a str,
     /// Namespace or empty.
     pub namespace: &'a str,
-    /// Name; may be empty on create with generateName.
+    /// Name; of an object with generateName the one it gets.
     pub name: &'a str,
+    /// The client sent no name: webhooks and their conditions do not see the one it gets.
+    pub name_is_generated: bool,
     /// The new object; `Null` on delete. Plugins that mutate change it in place.
     pub object: &'a mut Value,
     /// The stored object; `None` on create.
@@ -57,6 +63,19 @@ pub struct Admission<'a> {
     pub user: &'a UserInfo,
     /// For warnings, annotations and stages.
     pub ctx: &'a mut RequestContext,
+    /// Whether the mutating pass runs a second time.
+    pub reinvocation: Reinvocation,
+}
+
+/// A mutating webhook that changed the object makes all mutating plugins run once more
+/// (`reinvocationPolicy`).
+#[derive(Debug, Default)]
+pub struct Reinvocation {
+    /// This is the second time.
+    is_second: bool,
+    /// There shall be a second time.
+    is_wanted: bool,
+    webhooks: webhook::Rounds,
 }
 
 /// An admission plugin. Both passes default to "admit".

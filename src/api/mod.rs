@@ -6,6 +6,7 @@
 //! - No kind has Rust code here; kinds are rows ([`resource::Resource`]) and schemas.
 
 pub mod bytes;
+pub mod cel;
 pub mod duration;
 #[cfg(test)]
 pub(crate) mod fake_objects;

@@ -112,6 +112,13 @@ impl Quantity {
             .flatten()
     }
 
+    /// The nearest number of floating point.
+    pub fn as_f64(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "what the conversion does")]
+        let (nanos, nano) = (self.nanos as f64, NANO as f64);
+        nanos / nano
+    }
+
     /// The same amount rounded up to thousandths, as resource lists keep it.
     #[must_use]
     pub fn rounded_up_to_milli(self) -> Self {

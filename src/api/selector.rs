@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use crate::api::field::go_quote;
 
 /// Operator of a label requirement.
@@ -50,6 +52,51 @@ impl LabelSelector {
             at: 0,
         }
         .selector()
+    }
+
+    /// The selector of a `LabelSelector` object (`matchLabels`, `matchExpressions`).
+    ///
+    /// # Errors
+    /// An operator is unknown; validation lets none through.
+    pub fn from_object(object: &Value) -> Result<Self, String> {
+        let mut requirements = Vec::new();
+        for (key, value) in object["matchLabels"].as_object().into_iter().flatten() {
+            requirements.push(Requirement {
+                key: key.clone(),
+                operator: Operator::In,
+                values: vec![value.as_str().unwrap_or_default().to_string()],
+            });
+        }
+        let expressions = object["matchExpressions"].as_array();
+        for expression in expressions.into_iter().flatten() {
+            let operator = match expression["operator"].as_str().unwrap_or_default() {
+                "In" => Operator::In,
+                "NotIn" => Operator::NotIn,
+                "Exists" => Operator::Exists,
+                "DoesNotExist" => Operator::DoesNotExist,
+                other => {
+                    return Err(format!(
+                        "{} is not a valid label selector operator",
+                        go_quote(other)
+                    ));
+                }
+            };
+            let values = expression["values"].as_array().into_iter().flatten();
+            requirements.push(Requirement {
+                key: expression["key"].as_str().unwrap_or_default().to_string(),
+                operator,
+                values: values
+                    .filter_map(|v| v.as_str().map(str::to_string))
+                    .collect(),
+            });
+        }
+        Ok(LabelSelector { requirements })
+    }
+
+    /// Whether an object with these `metadata.labels` matches.
+    pub fn matches_object(&self, object: &Value) -> bool {
+        let labels = &object["metadata"]["labels"];
+        self.matches(|key| labels.get(key).and_then(Value::as_str))
     }
 
     /// Whether everything matches.

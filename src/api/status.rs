@@ -4,6 +4,8 @@
 //! Kubernetes reason it produces and words its message as apimachinery's `api/errors` does
 //! (contract/handler_chain.md §8). Internal causes are never put here; log them where handled.
 
+use std::borrow::Cow;
+
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -47,7 +49,7 @@ pub struct Status {
     /// HTTP status code. 200 for successes, and then absent from the body unless `explicit_code`.
     pub code: u16,
     /// Machine-readable reason, `NotFound` and so on; empty is allowed.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Human-readable message.
     pub message: String,
     /// `None` leaves `details` out altogether; `Some(default)` prints `{}`.
@@ -63,10 +65,14 @@ pub struct Status {
 
 impl Status {
     /// A failure with the given code, reason and message and no details.
-    pub fn failure(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn failure(
+        code: u16,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Status {
             code,
-            reason,
+            reason: reason.into(),
             message: message.into(),
             details: None,
             continue_token: None,
@@ -79,7 +85,7 @@ impl Status {
     pub fn success(code: u16, details: Option<Details>) -> Self {
         Status {
             code,
-            reason: "",
+            reason: Cow::Borrowed(""),
             message: String::new(),
             details: details.map(Box::new),
             continue_token: None,
@@ -319,6 +325,37 @@ impl Status {
         Self::failure(503, "ServiceUnavailable", message)
     }
 
+    /// A `Status` that another server answered (an admission webhook). What it leaves out is empty.
+    pub fn from_json(value: &Value) -> Self {
+        let text = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_string();
+        let code = value["code"].as_u64().and_then(|c| u16::try_from(c).ok());
+        let mut status = Self::failure(
+            code.unwrap_or(0),
+            text(value, "reason"),
+            text(value, "message"),
+        );
+        let details = &value["details"];
+        if details.is_object() {
+            let causes = details["causes"].as_array().into_iter().flatten();
+            let seconds = details["retryAfterSeconds"].as_u64().unwrap_or(0);
+            status.details = Some(Box::new(Details {
+                name: text(details, "name"),
+                group: text(details, "group"),
+                kind: text(details, "kind"),
+                uid: text(details, "uid"),
+                causes: causes
+                    .map(|cause| Cause {
+                        reason: text(cause, "reason"),
+                        message: text(cause, "message"),
+                        field: text(cause, "field"),
+                    })
+                    .collect(),
+                retry_after_seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
+            }));
+        }
+        status
+    }
+
     /// The `Status` object as a tree, with `kind` and `apiVersion`.
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
@@ -345,7 +382,7 @@ impl Serialize for Status {
             out.serialize_entry("message", &self.message)?;
         }
         if !self.reason.is_empty() {
-            out.serialize_entry("reason", self.reason)?;
+            out.serialize_entry("reason", &self.reason)?;
         }
         if let Some(details) = &self.details {
             out.serialize_entry("details", details)?;

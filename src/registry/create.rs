@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::admission::{Admission, AdmissionChain, Operation};
+use crate::admission::{Admission, AdmissionChain, Operation, Reinvocation};
 use crate::api::field::{FieldErrors, Path};
 use crate::api::options::WriteOptions;
 use crate::api::resource::Resource;
@@ -67,10 +67,11 @@ impl Registry {
                 let name = meta::generate_name(meta::text(&candidate, "generateName"));
                 meta::set_text(&mut candidate, "name", &name);
             }
-            match self
-                .create_once(ctx, target, candidate, options, chain)
-                .await
-            {
+            let new = New {
+                object: candidate,
+                generated,
+            };
+            match self.create_once(ctx, target, new, options, chain).await {
                 Err(status) if generated && status.reason == "AlreadyExists" => {
                     if attempt == attempts {
                         return Err(names_exhausted(status));
@@ -86,10 +87,14 @@ impl Registry {
         &self,
         ctx: &mut RequestContext,
         target: &Target,
-        mut object: Value,
+        new: New,
         options: &WriteOptions,
         chain: Option<&AdmissionChain>,
     ) -> Result<Written, Status> {
+        let New {
+            mut object,
+            generated,
+        } = new;
         let resource = target.resource.clone();
         let strategy = target.strategy();
         let name = meta::name(&object).to_string();
@@ -99,6 +104,7 @@ impl Registry {
             chain,
             target: &named,
             operation: Operation::Create,
+            generated,
             old: None,
             options,
         };
@@ -259,12 +265,20 @@ impl Registry {
     }
 }
 
+/// A new object, and whether its name was made from generateName.
+struct New {
+    object: Value,
+    generated: bool,
+}
+
 /// Admission of one create or update.
 pub(super) struct Admit<'a> {
     /// `None` past admission.
     pub(super) chain: Option<&'a AdmissionChain>,
     pub(super) target: &'a Target,
     pub(super) operation: Operation,
+    /// The name was made from generateName.
+    pub(super) generated: bool,
     pub(super) old: Option<&'a Value>,
     pub(super) options: &'a WriteOptions,
 }
@@ -319,12 +333,14 @@ impl Admit<'_> {
             subresource: &self.target.subresource,
             namespace: &self.target.namespace,
             name: &self.target.name,
+            name_is_generated: self.generated,
             object,
             old_object: self.old,
             options,
             dry_run: self.options.dry_run,
             user,
             ctx,
+            reinvocation: Reinvocation::default(),
         }
     }
 }

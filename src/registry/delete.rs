@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::admission::{Admission, AdmissionChain, Operation};
+use crate::admission::{Admission, AdmissionChain, Operation, Reinvocation};
 use crate::api::options::DeleteOptions;
 use crate::api::status::{Details, Status};
 use crate::registry::errors::{StorageOperation, storage_status};
@@ -227,12 +227,14 @@ impl Registry {
             subresource: &target.subresource,
             namespace: &target.namespace,
             name: &target.name,
+            name_is_generated: false,
             object: &mut nothing,
             old_object: old.as_ref(),
             options: &options.raw,
             dry_run: options.dry_run,
             user: &user,
             ctx,
+            reinvocation: Reinvocation::default(),
         };
         chain.admit(&mut admission).await?;
         chain.validate(&mut admission).await

@@ -18,6 +18,7 @@ pub mod convert;
 mod create;
 mod delete;
 pub mod errors;
+mod kinds;
 pub mod managed_fields;
 pub mod meta;
 pub mod objects;

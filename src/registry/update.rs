@@ -182,6 +182,7 @@ impl Registry {
             chain,
             target,
             operation: Operation::Update,
+            generated: false,
             old: Some(old),
             options: update.options,
         };

@@ -6,9 +6,12 @@ mod etcd;
 
 mod crash;
 mod golden;
+mod hook_server;
 mod kubectl;
 mod kubectl_versions;
 mod ledger;
 mod libraries;
+mod quotas;
 mod record;
 mod server;
+mod webhooks;

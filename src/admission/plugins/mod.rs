@@ -8,6 +8,7 @@ mod node_restriction;
 mod pod;
 mod pod_security;
 mod priority;
+mod resource_quota;
 mod role_escalation;
 mod runtime_class;
 mod service_account;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::admission::webhook::{MutatingAdmissionWebhook, ValidatingAdmissionWebhook, Webhooks};
 use crate::admission::{Admission, AdmissionPlugin};
 use crate::api::objects::Objects;
 use crate::api::status::Status;
@@ -39,6 +41,8 @@ pub struct PluginOptions {
     pub objects: Arc<dyn Objects>,
     /// Answers for verbs like `approve`.
     pub authorizer: Arc<dyn Authorizer>,
+    /// Calls webhooks.
+    pub webhooks: Arc<Webhooks>,
     /// Checks writes of roles and bindings, where RBAC is on.
     pub escalation: Option<Arc<RoleEscalation>>,
 }
@@ -65,6 +69,9 @@ pub fn built_in(options: &PluginOptions) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(certificates::ClusterTrustBundleAttest(authorizer())),
         Arc::new(certificates::CertificateSubjectRestriction),
         Arc::new(defaults::DefaultIngressClass(objects())),
+        Arc::new(MutatingAdmissionWebhook(options.webhooks.clone())),
+        Arc::new(ValidatingAdmissionWebhook(options.webhooks.clone())),
+        Arc::new(resource_quota::ResourceQuota::new(objects())),
     ];
     let mut plugins: Vec<Arc<dyn AdmissionPlugin>> = all
         .into_iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri};
 use serde_json::Value;
 
-use crate::admission::{Admission, AdmissionPlugin, Operation};
+use crate::admission::{Admission, AdmissionPlugin, Operation, Reinvocation};
 use crate::api::names::GroupVersion;
 use crate::api::resource::Resource;
 use crate::api::status::Status;
@@ -98,12 +98,14 @@ impl Write {
             subresource: self.subresource,
             namespace: &namespace,
             name: &name,
+            name_is_generated: false,
             object: &mut object,
             old_object: self.old.as_ref(),
             options: &Value::Null,
             dry_run: false,
             user: &self.user,
             ctx: &mut ctx,
+            reinvocation: Reinvocation::default(),
         };
         if !plugin.handles(self.operation) {
             return Ok(object);

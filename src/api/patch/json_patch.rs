@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::api::schema::go_json;
+
 /// Most operations in one patch.
 pub(super) const OPERATIONS_MAX: usize = 10_000;
 
@@ -82,6 +84,89 @@ pub(super) fn cannot_unmarshal(value: &Value, into: &str) -> String {
         Value::Object(_) => "object",
     };
     format!("json: cannot unmarshal {what} into Go {into}")
+}
+
+/// A JSON Patch that a webhook or policy answered. Whoever wrote it is told what went wrong.
+#[derive(Clone, Debug)]
+pub struct JsonPatch(Vec<Operation>);
+
+impl JsonPatch {
+    /// Reads a patch.
+    ///
+    /// # Errors
+    /// In the words of Go's decoder and of the library that Kubernetes uses.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        go_json::validate(bytes).map_err(|error| error.0)?;
+        let document: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let Value::Array(items) = &document else {
+            return Err(cannot_unmarshal(&document, "value of type jsonpatch.Patch"));
+        };
+        if let Some(item) = items.iter().find(|item| !item.is_object()) {
+            return Err(cannot_unmarshal(item, "value of type jsonpatch.Operation"));
+        }
+        Operation::list(&document).map(JsonPatch)
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Applies it to a copy.
+    ///
+    /// # Errors
+    /// Which operation does not apply, and why.
+    pub fn apply(&self, object: &Value) -> Result<Value, String> {
+        let mut document = object.clone();
+        for operation in &self.0 {
+            if apply_one(&mut document, operation).is_err() {
+                return Err(why_not(&mut document, operation));
+            }
+        }
+        Ok(document)
+    }
+}
+
+/// Why an operation failed on a document that it left as it was (or nearly: a move that found no
+/// place for what it took).
+fn why_not(document: &mut Value, operation: &Operation) -> String {
+    let path = operation.path.as_deref().unwrap_or_default();
+    let op = operation.op.as_str();
+    let has_parent = parent(document, path).is_ok();
+    match op {
+        "add" if !has_parent => {
+            format!("add operation does not apply: doc is missing path: \"{path}\": missing value")
+        }
+        "add" => format!("error in add for path: '{path}': invalid index referenced"),
+        "remove" if !has_parent => {
+            format!(
+                "remove operation does not apply: doc is missing path: \"{path}\": missing value"
+            )
+        }
+        "remove" => {
+            let key = path.rsplit('/').next().unwrap_or_default();
+            format!(
+                "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+            )
+        }
+        "replace" if !has_parent => {
+            format!("replace operation does not apply: doc is missing path: {path}: missing value")
+        }
+        "replace" => {
+            format!("replace operation does not apply: doc is missing key: {path}: missing value")
+        }
+        "test" if !has_parent => {
+            format!("test operation does not apply: is missing path: {path}: missing value")
+        }
+        "test" => format!("testing value {path} failed: test failed"),
+        "move" | "copy" => {
+            let from = operation.from.as_deref().unwrap_or_default();
+            format!(
+                "{op} operation does not apply: doc is missing from path: {from}: missing value"
+            )
+        }
+        other => format!("Unexpected kind: {other}"),
+    }
 }
 
 /// Applies the operations in order to a copy.

@@ -4,11 +4,30 @@ use std::sync::Arc;
 
 use crate::admission::AdmissionChain;
 use crate::admission::plugins::{PluginOptions, TolerationSeconds, built_in};
+use crate::admission::webhook::{Configurations, Webhooks};
 use crate::api::objects::Objects;
 use crate::authorization::Authorizer;
 use crate::authorization::rbac::{Rbac, RoleEscalation};
+use crate::registry::Registry;
+use crate::registry::objects::RegistryObjects;
 use crate::server::options::ServerOptions;
 use crate::telemetry::Metrics;
+
+/// What calls webhooks. It knows none before it follows the configurations.
+pub(super) fn webhooks(
+    registry: &Arc<Registry>,
+    objects: &Arc<dyn Objects>,
+    authorizer: Arc<dyn Authorizer>,
+    metrics: &Arc<Metrics>,
+) -> Arc<Webhooks> {
+    Arc::new(Webhooks {
+        configurations: Arc::new(Configurations::default()),
+        objects: objects.clone(),
+        kinds: Arc::new(RegistryObjects(registry.clone())),
+        authorizer,
+        metrics: metrics.clone(),
+    })
+}
 
 /// The chain, from the flags.
 pub(super) fn chain(
@@ -16,6 +35,7 @@ pub(super) fn chain(
     objects: &Arc<dyn Objects>,
     authorizer: Arc<dyn Authorizer>,
     rbac: &Arc<Rbac>,
+    webhooks: &Arc<Webhooks>,
     metrics: &Arc<Metrics>,
 ) -> AdmissionChain {
     let with_rbac = options.authorization_modes.iter().any(|m| m == "RBAC");
@@ -28,6 +48,7 @@ pub(super) fn chain(
         },
         objects: objects.clone(),
         authorizer: authorizer.clone(),
+        webhooks: webhooks.clone(),
         escalation: with_rbac
             .then(|| Arc::new(RoleEscalation::new(rbac.clone(), authorizer.clone()))),
     });

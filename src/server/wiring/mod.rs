@@ -19,6 +19,7 @@ use super::http::App;
 use super::life::StartError;
 use super::options::ServerOptions;
 use super::root::Root;
+use crate::admission::webhook::Webhooks;
 use crate::api::objects::Objects;
 use crate::audit::Recorder;
 use crate::authorization::node::NodeAuthorizer;
@@ -54,6 +55,7 @@ pub struct Wired {
     pub objects: Arc<dyn Objects>,
     pub(super) app: Arc<App>,
     rbac: Arc<Rbac>,
+    webhooks: Arc<Webhooks>,
     node: Option<Arc<NodeAuthorizer>>,
     hooks: checks::Hooks,
     bootstrap: Arc<BootstrapOptions>,
@@ -82,11 +84,13 @@ pub(super) async fn wire(
     let objects = api::objects(&registry);
     let identity = identity::identity(options, &objects, &record.recorder, metrics, tasks)?;
     let authorizer = identity.authorizer;
+    let webhooks = admission::webhooks(&registry, &objects, authorizer.clone(), metrics);
     registry.set_admission(admission::chain(
         options,
         &objects,
         authorizer.clone(),
         &identity.rbac,
+        &webhooks,
         metrics,
     ));
 
@@ -135,6 +139,7 @@ pub(super) async fn wire(
         objects,
         rbac: identity.rbac,
         node: identity.node,
+        webhooks,
         hooks,
         tasks: tasks.clone(),
     })
@@ -186,6 +191,7 @@ impl Wired {
         if let Some(node) = &self.node {
             node.follow(&*self.objects);
         }
+        self.webhooks.configurations.follow(&self.objects);
         start::keep(&self.objects, &self.bootstrap, &self.tasks);
         self.hooks.all_done();
         Ok(())

@@ -1,5 +1,5 @@
-//! Strategies of the admissionregistration.k8s.io group. CEL expressions are checked for presence here;
-//! whether they compile is the expression compiler's matter.
+//! Strategies of the admissionregistration.k8s.io group. Match conditions must compile; other expressions
+//! are checked for presence only.
 
 pub mod binding;
 pub mod client_config;

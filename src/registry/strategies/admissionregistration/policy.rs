@@ -7,6 +7,8 @@ use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use super::super::storage::volume_attachment::keep_metadata;
 use super::rules;
+use crate::admission::expressions::CONDITION_ENV;
+use crate::api::cel::Type;
 use crate::api::field::{FieldErrors, Path};
 use crate::registry::strategy::{Strategy, WriteContext};
 
@@ -74,7 +76,11 @@ impl Strategy for PolicyStrategy {
             validate_param_kind(kind, &path.field("paramKind"), errors);
         }
         self.validate_constraints(spec, &path, errors);
-        rules::validate_match_conditions(spec, &path, errors);
+        let env = match at(spec, "paramKind") {
+            Some(_) => CONDITION_ENV.clone().with("params", Type::Dyn),
+            None => CONDITION_ENV.clone(),
+        };
+        rules::validate_match_conditions(spec, &env, &path, errors);
         validate_variables(spec, &path, errors);
         if self.mutating {
             validate_mutations(spec, &path, errors);

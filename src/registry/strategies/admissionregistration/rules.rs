@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::super::common::access::{arr_at, at, default_nil, get, items_mut, str_at};
 use super::super::common::names::{self, invalid_each};
 use super::super::common::{checks, selector};
+use crate::admission::expressions::compile_bool;
+use crate::api::cel::Env;
 use crate::api::field::{FieldErrors, Path};
 
 const CONDITIONS_MAX: usize = 64;
@@ -185,7 +187,12 @@ fn validate_resources(rule: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
 }
 
 /// `matchConditions`: named expressions.
-pub fn validate_match_conditions(owner: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
+pub fn validate_match_conditions(
+    owner: &Value,
+    env: &Env,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
     let list = path.field("matchConditions");
     let conditions = arr_at(owner, "matchConditions");
     if conditions.len() > CONDITIONS_MAX {
@@ -193,8 +200,12 @@ pub fn validate_match_conditions(owner: &Value, path: &Path<'_>, errors: &mut Fi
     }
     for (i, condition) in conditions.iter().enumerate() {
         let path = list.index(i);
-        if str_at(condition, "expression").trim().is_empty() {
-            errors.required(&path.field("expression"), "");
+        let expression = str_at(condition, "expression");
+        let expression_path = path.field("expression");
+        if expression.trim().is_empty() {
+            errors.required(&expression_path, "");
+        } else if let Err(error) = compile_bool(expression, env) {
+            errors.invalid_str(&expression_path, expression, error.to_string());
         }
         let name = str_at(condition, "name");
         let name_path = path.field("name");

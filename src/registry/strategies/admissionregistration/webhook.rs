@@ -7,6 +7,7 @@ use super::super::common::access::{
 };
 use super::super::common::{checks, names};
 use super::{client_config, rules};
+use crate::admission::expressions::CONDITION_ENV;
 use crate::api::field::{FieldErrors, Path};
 use crate::registry::strategy::{Strategy, WriteContext};
 
@@ -152,7 +153,7 @@ impl WebhookStrategy {
         }
         let config = get(hook, "clientConfig");
         client_config::validate(config, &path.field("clientConfig"), errors);
-        rules::validate_match_conditions(hook, path, errors);
+        rules::validate_match_conditions(hook, &CONDITION_ENV, path, errors);
     }
 }
 

@@ -1,0 +1,39 @@
+//! `Kinds`: what admission must know of served versions and kinds without knowing the registry.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::api::resource::Resource;
+
+/// Versions of one resource, and objects in them. The registry implements this.
+pub trait Kinds: Send + Sync {
+    /// Every served row whose objects are stored where those of `resource` are, itself included, in
+    /// the order of the table.
+    fn equivalents(&self, resource: &Resource) -> Vec<Arc<Resource>>;
+
+    /// An object of `resource` as others see it: in the version of `to`, and as the subresource's own
+    /// kind where it has one (Scale).
+    fn present<'a>(
+        &self,
+        resource: &Resource,
+        subresource: &str,
+        object: &'a Value,
+        to: &Resource,
+    ) -> Cow<'a, Value>;
+
+    /// Takes back what [`Kinds::present`] gave and somebody changed: decoded, defaulted, and in the
+    /// version of `resource` again.
+    ///
+    /// # Errors
+    /// It is no object of that kind any more; in the decoder's words.
+    fn take_back(
+        &self,
+        resource: &Resource,
+        subresource: &str,
+        presented: Value,
+        from: &Resource,
+        object: &mut Value,
+    ) -> Result<(), String>;
+}
