@@ -42,6 +42,11 @@ impl Lines {
         }
     }
 
+    /// Whether a field stands in the text.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
     /// `line 3: ` before a message about a field, or nothing.
     pub fn prefix(&self, path: &str) -> String {
         match self.at(path) {

@@ -218,6 +218,18 @@ impl ResourcePattern {
     }
 }
 
+impl std::fmt::Display for ResourcePattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ResourcePattern::All => f.write_str("*"),
+            ResourcePattern::Resource(resource) => f.write_str(resource),
+            ResourcePattern::Subresource(resource, sub) => write!(f, "{resource}/{sub}"),
+            ResourcePattern::WithSubresources(resource) => write!(f, "{resource}/*"),
+            ResourcePattern::AnySubresource(sub) => write!(f, "*/{sub}"),
+        }
+    }
+}
+
 fn path_matches(pattern: &str, path: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => path.starts_with(prefix),

@@ -11,6 +11,7 @@ mod kubectl;
 mod kubectl_versions;
 mod ledger;
 mod libraries;
+mod policies;
 mod quotas;
 mod record;
 mod server;

@@ -53,6 +53,11 @@ struct TokenFile {
 impl HttpsClient {
     /// Makes a client; connects when something is posted.
     pub fn new(target: &Target) -> Result<Arc<Self>, ClientError> {
+        Self::with_timeout(target, TIMEOUT)
+    }
+
+    /// With another limit on how long an answer may take.
+    pub fn with_timeout(target: &Target, timeout: Duration) -> Result<Arc<Self>, ClientError> {
         let url: Uri = target
             .server
             .parse()
@@ -80,7 +85,7 @@ impl HttpsClient {
                 .build(connector),
             url,
             credentials: credentials(target)?,
-            timeout: TIMEOUT,
+            timeout,
         }))
     }
 
