@@ -9,7 +9,7 @@ use crate::api::yaml;
 use crate::cli::client::{BASE, Client, encode};
 use crate::cli::kubeconfig;
 use crate::cli::print::{Row, Style, has_colour, print, table};
-use crate::search::fields::FIELDS;
+use crate::search::fields;
 use crate::search::table::{COLUMNS, cells};
 
 /// Events per request.
@@ -68,9 +68,7 @@ fn after_help() -> String {
     let mut out = String::from(
         "Examples:\n  verbatim search 'user:alice verb:delete resource:secrets'\n  verbatim search 'code:403 -user:system:*' --from -1h\n  verbatim search 'latency:>1s verb:(create OR update)' -o wide\n\nFields:\n",
     );
-    for field in &FIELDS {
-        out.push_str(&format!("  {:<12} {}\n", field.name, field.help));
-    }
+    out.push_str(&fields::help());
     out.push_str("\nExit codes: 0 something was found, 1 nothing was, 2 the search failed.");
     out
 }

@@ -1,14 +1,19 @@
 //! One audit event line as a tantivy document.
+//!
+//! A live server pays this for every request: the document owns the line once, its values point into
+//! it, and only texts with JSON escapes are copied.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use tantivy::TantivyDocument;
+use smallvec::SmallVec;
+use tantivy::schema::document::{ReferenceValue, ReferenceValueLeaf, Value};
+use tantivy::schema::{Document, Field};
 
 use crate::audit::event::TRACE_ANNOTATION;
+use crate::search::event::{
+    Annotations, CLUSTER_ANNOTATION, Event, ObjectRef, Rule, StageRow, Trace,
+};
 use crate::search::fields::Fields;
 
 /// Longer keywords are cut, well below tantivy's limit.
@@ -17,96 +22,12 @@ const KEYWORD_MAX_BYTES: usize = 2048;
 pub(super) const GOOD_OUTCOMES: [&str; 6] =
     ["ok", "allow", "skipped", "exempt", "anonymous", "none"];
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Event<'a> {
-    #[serde(borrow, default, rename = "auditID")]
-    audit_id: Cow<'a, str>,
-    #[serde(borrow, default)]
-    level: Cow<'a, str>,
-    #[serde(borrow, default)]
-    stage: Cow<'a, str>,
-    #[serde(borrow, default, rename = "requestURI")]
-    request_uri: Cow<'a, str>,
-    #[serde(borrow, default)]
-    verb: Cow<'a, str>,
-    #[serde(borrow, default)]
-    user: User<'a>,
-    #[serde(borrow)]
-    impersonated_user: Option<User<'a>>,
-    #[serde(borrow, default, rename = "sourceIPs")]
-    source_ips: Vec<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    user_agent: Cow<'a, str>,
-    #[serde(borrow)]
-    object_ref: Option<ObjectRef<'a>>,
-    #[serde(borrow)]
-    response_status: Option<ResponseStatus<'a>>,
-    #[serde(borrow)]
-    request_object: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response_object: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    request_received_timestamp: Cow<'a, str>,
-    #[serde(borrow, default)]
-    stage_timestamp: Cow<'a, str>,
-    #[serde(borrow, default)]
-    annotations: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
-}
-
-#[derive(Default, Deserialize)]
-struct User<'a> {
-    #[serde(borrow, default)]
-    username: Cow<'a, str>,
-    #[serde(borrow, default)]
-    groups: Vec<Cow<'a, str>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ObjectRef<'a> {
-    #[serde(borrow, default)]
-    resource: Cow<'a, str>,
-    #[serde(borrow, default)]
-    namespace: Cow<'a, str>,
-    #[serde(borrow, default)]
-    name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    uid: Cow<'a, str>,
-    #[serde(borrow, default)]
-    api_group: Cow<'a, str>,
-    #[serde(borrow, default)]
-    api_version: Cow<'a, str>,
-    #[serde(borrow, default)]
-    subresource: Cow<'a, str>,
-}
-
-#[derive(Default, Deserialize)]
-struct ResponseStatus<'a> {
-    #[serde(default)]
-    code: u64,
-    #[serde(borrow, default)]
-    message: Cow<'a, str>,
-    #[serde(borrow, default)]
-    reason: Cow<'a, str>,
-}
-
-/// What the value of [`TRACE_ANNOTATION`] holds.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Trace {
-    by: String,
-    rule: Option<u64>,
-    dry_run: bool,
-    no_op: bool,
-    field_manager: String,
-    stages: Vec<Vec<serde_json::Value>>,
-    lost: Option<u64>,
-}
-
 /// A line that is not an event.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Not UTF-8.
+    #[error("is not UTF-8")]
+    Encoding(#[source] std::str::Utf8Error),
     /// Not JSON of the right shape.
     #[error("is not an audit event")]
     Shape(#[source] serde_json::Error),
@@ -115,172 +36,411 @@ pub enum Error {
     NoTime,
 }
 
-/// A document and the day it belongs to.
+/// A document and where it belongs.
 pub struct Prepared {
     /// For the writer.
-    pub document: TantivyDocument,
+    pub document: EventDocument,
     /// Day of `stageTimestamp`.
     pub day: NaiveDate,
+    /// Sort key.
+    pub key: u64,
+    /// Hash of what makes an event the one it is: audit ID, stage and time.
+    pub identity: u64,
 }
 
-/// Prepares one line. `counter` tells apart events of the same microsecond.
-pub fn prepare(fields: &Fields, line: &[u8], counter: u64) -> Result<Prepared, Error> {
-    let event: Event<'_> = serde_json::from_slice(line).map_err(Error::Shape)?;
+/// A document: a line and values that point into it.
+pub struct EventDocument {
+    line: Box<str>,
+    /// Texts that do not stand in the line as they are.
+    spare: String,
+    values: SmallVec<[(Field, Slot); 64]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Slot {
+    Line(u32, u32),
+    Spare(u32, u32),
+    Number(u64),
+    Whole,
+}
+
+impl EventDocument {
+    /// The audit ID.
+    pub fn audit_id(&self, fields: &Fields) -> &str {
+        let field = fields.audit_id;
+        let slot = self.values.iter().find(|(f, _)| *f == field);
+        slot.map_or("", |(_, slot)| self.text(*slot))
+    }
+
+    /// The line.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// Whether it has a value of the field.
+    pub fn has(&self, field: Field) -> bool {
+        self.values.iter().any(|(f, _)| *f == field)
+    }
+
+    /// Its texts of the field.
+    pub fn texts(&self, field: Field) -> impl Iterator<Item = &str> {
+        let values = self.values.iter().filter(move |(f, _)| *f == field);
+        values.map(|(_, slot)| self.text(*slot))
+    }
+
+    /// Its numbers of the field.
+    pub fn numbers(&self, field: Field) -> impl Iterator<Item = u64> {
+        self.values.iter().filter_map(move |(f, slot)| match slot {
+            Slot::Number(number) if *f == field => Some(*number),
+            _ => None,
+        })
+    }
+
+    /// Replaces the sort key.
+    pub(super) fn set_key(&mut self, fields: &Fields, key: u64) {
+        for (field, slot) in &mut self.values {
+            if *field == fields.key {
+                *slot = Slot::Number(key);
+            }
+        }
+    }
+
+    fn text(&self, slot: Slot) -> &str {
+        match slot {
+            Slot::Line(from, to) => &self.line[from as usize..to as usize],
+            Slot::Spare(from, to) => &self.spare[from as usize..to as usize],
+            Slot::Number(_) | Slot::Whole => "",
+        }
+    }
+}
+
+/// One value of an [`EventDocument`].
+#[derive(Clone, Debug)]
+pub enum EventValue<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A number.
+    Number(u64),
+    /// The whole line.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Value<'a> for EventValue<'a> {
+    type ArrayIter = std::iter::Empty<Self>;
+    type ObjectIter = std::iter::Empty<(&'a str, Self)>;
+
+    fn as_value(&self) -> ReferenceValue<'a, Self> {
+        ReferenceValue::Leaf(match *self {
+            EventValue::Text(text) => ReferenceValueLeaf::Str(text),
+            EventValue::Number(number) => ReferenceValueLeaf::U64(number),
+            EventValue::Bytes(bytes) => ReferenceValueLeaf::Bytes(bytes),
+        })
+    }
+}
+
+/// Iterates over an [`EventDocument`].
+pub struct Values<'a> {
+    document: &'a EventDocument,
+    next: usize,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = (Field, EventValue<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (field, slot) = *self.document.values.get(self.next)?;
+        self.next += 1;
+        let value = match slot {
+            Slot::Number(number) => EventValue::Number(number),
+            Slot::Whole => EventValue::Bytes(self.document.line.as_bytes()),
+            text => EventValue::Text(self.document.text(text)),
+        };
+        Some((field, value))
+    }
+}
+
+impl Document for EventDocument {
+    type Value<'a> = EventValue<'a>;
+    type FieldsValuesIter<'a> = Values<'a>;
+
+    fn iter_fields_and_values(&self) -> Values<'_> {
+        Values {
+            document: self,
+            next: 0,
+        }
+    }
+}
+
+/// Prepares one line.
+pub fn prepare(fields: &Fields, line: &[u8]) -> Result<Prepared, Error> {
+    let line = std::str::from_utf8(line).map_err(Error::Encoding)?;
+    let event: Event<'_> = serde_json::from_str(line).map_err(Error::Shape)?;
     let received = DateTime::parse_from_rfc3339(&event.request_received_timestamp).ok();
     let reached = DateTime::parse_from_rfc3339(&event.stage_timestamp).ok();
     let time = reached.or(received).ok_or(Error::NoTime)?.to_utc();
+    let micros = u64::try_from(time.timestamp_micros()).unwrap_or_default();
+    let identity = identity(&event.audit_id, &event.stage, micros);
+    let key = key(micros, stage_rank(&event.stage), identity);
     let mut writer = Writer {
         fields,
-        document: TantivyDocument::default(),
+        line,
+        spare: String::new(),
+        values: SmallVec::new(),
     };
     writer.event(&event);
     if let (Some(received), Some(reached)) = (received, reached) {
         let micros = (reached - received).num_microseconds().unwrap_or_default();
-        writer.number("latency", u64::try_from(micros).unwrap_or_default());
+        writer.number(fields.latency, u64::try_from(micros).unwrap_or_default());
     }
-    let mut document = writer.document;
-    let micros = u64::try_from(time.timestamp_micros()).unwrap_or_default();
-    document.add_u64(fields.key, key(micros, counter));
-    document.add_bytes(fields.event, line);
+    writer.number(fields.bytes, line.len() as u64);
+    writer.number(fields.key, key);
+    writer.values.push((fields.event, Slot::Whole));
+    let (spare, values) = (writer.spare, writer.values);
     Ok(Prepared {
-        document,
+        document: EventDocument {
+            line: line.into(),
+            spare,
+            values,
+        },
         day: time.date_naive(),
+        key,
+        identity,
     })
 }
 
-/// The sort key of a time.
-pub fn key(micros: u64, counter: u64) -> u64 {
-    (micros << 12) | (counter & 0xfff)
+/// Bits of the sort key that tell events of one microsecond and stage apart.
+pub(super) const KEY_LOW_BITS: u32 = 10;
+
+/// The sort key: time, then stage, then a hash. The same event has the same key whenever it is
+/// indexed (but where hashes collide), so cursors outlive rebuilding.
+fn key(micros: u64, stage: u64, identity: u64) -> u64 {
+    (micros << 12) | (stage << KEY_LOW_BITS) | (identity & ((1 << KEY_LOW_BITS) - 1))
 }
 
-/// Adds fields to a document; empty values are left out.
-struct Writer<'f> {
-    fields: &'f Fields,
-    document: TantivyDocument,
+/// The smallest sort key of a time.
+pub fn first_key(micros: u64) -> u64 {
+    micros << 12
+}
+
+fn stage_rank(stage: &str) -> u64 {
+    match stage {
+        "RequestReceived" => 0,
+        "ResponseStarted" => 1,
+        "ResponseComplete" => 2,
+        _ => 3,
+    }
+}
+
+/// FNV-1a: must be the same in every version, because keys on disk are made of it.
+fn identity(audit_id: &str, stage: &str, micros: u64) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let parts = [audit_id.as_bytes(), stage.as_bytes(), &micros.to_le_bytes()];
+    for byte in parts.into_iter().flatten() {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash ^ (hash >> 32)
+}
+
+/// Gathers values; empty ones are left out.
+struct Writer<'e> {
+    fields: &'e Fields,
+    line: &'e str,
+    spare: String,
+    values: SmallVec<[(Field, Slot); 64]>,
 }
 
 impl Writer<'_> {
-    fn text(&mut self, field: &str, value: &str) {
-        if value.is_empty() {
-            return;
-        }
+    fn keyword(&mut self, field: Field, value: &str) {
         let end = value.floor_char_boundary(KEYWORD_MAX_BYTES);
-        self.document
-            .add_text(self.fields.get(field), &value[..end]);
-    }
-
-    fn number(&mut self, field: &str, value: u64) {
-        self.document.add_u64(self.fields.get(field), value);
+        self.text(field, &value[..end]);
     }
 
     fn words(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.document.add_text(self.fields.get("text"), text);
+        self.text(self.fields.text, text);
+    }
+
+    fn text(&mut self, field: Field, value: &str) {
+        if value.is_empty() {
+            return;
         }
+        let slot = self.slot(value);
+        self.values.push((field, slot));
+    }
+
+    /// Points into the line where the value stands there, else copies it.
+    fn slot(&mut self, value: &str) -> Slot {
+        // The line is bounded by the follower, far below 4 GiB.
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let line = self.line.as_ptr() as usize;
+        let at = (value.as_ptr() as usize).wrapping_sub(line);
+        if at < self.line.len() && at + value.len() <= self.line.len() {
+            return Slot::Line(number(at), number(at + value.len()));
+        }
+        let from = self.spare.len();
+        self.spare.push_str(value);
+        Slot::Spare(number(from), number(self.spare.len()))
+    }
+
+    fn number(&mut self, field: Field, value: u64) {
+        self.values.push((field, Slot::Number(value)));
     }
 
     fn event(&mut self, event: &Event<'_>) {
-        for (field, value) in [
-            ("auditID", &event.audit_id),
-            ("level", &event.level),
-            ("stage", &event.stage),
-            ("uri", &event.request_uri),
-            ("verb", &event.verb),
-            ("user", &event.user.username),
-            ("agent", &event.user_agent),
-        ] {
-            self.text(field, value);
-        }
-        for text in [&event.request_uri, &event.user.username, &event.user_agent] {
-            self.words(text);
-        }
-        for group in &event.user.groups {
-            self.text("userGroup", group);
+        let f = self.fields;
+        self.keyword(f.audit_id, &event.audit_id);
+        self.keyword(f.level, &event.level);
+        self.keyword(f.stage, &event.stage);
+        self.keyword(f.uri, &event.request_uri);
+        self.keyword(f.verb, &event.verb);
+        self.keyword(f.agent, &event.user_agent);
+        self.words(&event.request_uri);
+        self.words(&event.user_agent);
+        if let Some(user) = &event.user {
+            self.keyword(f.user, &user.username);
+            self.keyword(f.user_uid, &user.uid);
+            self.words(&user.username);
+            for group in &user.groups {
+                self.keyword(f.user_group, group);
+            }
         }
         if let Some(user) = &event.impersonated_user {
-            self.text("as", &user.username);
+            self.keyword(f.impersonated, &user.username);
             self.words(&user.username);
         }
         for ip in &event.source_ips {
-            self.text("ip", ip);
+            self.keyword(f.ip, ip);
         }
         if let Some(object) = &event.object_ref {
             self.object(object);
         }
         if let Some(status) = &event.response_status {
-            self.number("code", status.code);
-            self.text("failure", &status.reason);
+            if let Some(code) = status.code {
+                self.number(f.code, code);
+            }
+            self.keyword(f.failure, &status.reason);
             self.words(&status.message);
         }
-        for body in [event.request_object, event.response_object]
-            .into_iter()
-            .flatten()
-        {
-            self.words(body.get());
+        for body in [event.request_object, event.response_object] {
+            self.words(body.map_or("", |b| b.get()));
         }
-        self.annotations(event);
+        self.annotations(&event.annotations, &event.request_uri);
     }
 
     fn object(&mut self, object: &ObjectRef<'_>) {
+        let f = self.fields;
         for (field, value) in [
-            ("resource", &object.resource),
-            ("namespace", &object.namespace),
-            ("name", &object.name),
-            ("uid", &object.uid),
-            ("group", &object.api_group),
-            ("version", &object.api_version),
-            ("subresource", &object.subresource),
+            (f.resource, &object.resource),
+            (f.namespace, &object.namespace),
+            (f.name, &object.name),
+            (f.uid, &object.uid),
+            (f.group, &object.api_group),
+            (f.version, &object.api_version),
+            (f.subresource, &object.subresource),
         ] {
-            self.text(field, value);
+            self.keyword(field, value);
         }
         self.words(&object.name);
     }
 
-    fn annotations(&mut self, event: &Event<'_>) {
-        let mut kind = "request";
-        for (key, value) in &event.annotations {
-            match key.as_ref() {
+    fn annotations(&mut self, annotations: &Annotations<'_>, uri: &str) {
+        let f = self.fields;
+        let mut kind = match uri.strip_prefix("/audit.verbatim.dev/") {
+            Some("gap") => "gap",
+            Some("policy") => "policy",
+            _ => "request",
+        };
+        for (key, value) in annotations {
+            match &**key {
                 TRACE_ANNOTATION => {
-                    let trace: Trace = serde_json::from_str(value).unwrap_or_default();
+                    let trace: Trace<'_> = serde_json::from_str(value).unwrap_or_default();
                     if trace.lost.is_some() {
                         kind = "gap";
                     }
                     self.trace(&trace);
                 }
-                "authorization.k8s.io/decision" => self.text("decision", value),
+                CLUSTER_ANNOTATION => self.keyword(f.cluster, value),
+                "authorization.k8s.io/decision" => self.keyword(f.decision, value),
                 "authorization.k8s.io/reason" => {
-                    self.text("reason", value);
+                    self.keyword(f.reason, value);
                     self.words(value);
                 }
                 _ => {
-                    self.text("annotation", &format!("{key}={value}"));
+                    let pair: Cow<'_, str> = format!("{key}={value}").into();
+                    self.keyword(f.annotation, &pair);
                     self.words(value);
                 }
             }
         }
-        if event.request_uri == "/audit.verbatim.dev/policy" {
-            kind = "policy";
-        }
-        self.text("type", kind);
+        self.keyword(f.kind, kind);
     }
 
-    fn trace(&mut self, trace: &Trace) {
-        self.text("by", &trace.by);
-        self.text("manager", &trace.field_manager);
-        if let Some(rule) = trace.rule {
-            self.number("rule", rule);
+    fn trace(&mut self, trace: &Trace<'_>) {
+        let f = self.fields;
+        self.keyword(f.by, &trace.by);
+        self.keyword(f.manager, &trace.field_manager);
+        let (class, details) = trace.because.split_once(": ").unwrap_or((&trace.because, ""));
+        self.keyword(f.cause, class);
+        self.words(details);
+        self.keyword(f.request_id, &trace.request_id);
+        if let Some(percent) = trace.sampled_percent {
+            self.number(f.sampled_percent, percent);
         }
-        for (field, set) in [("dryRun", trace.dry_run), ("noOp", trace.no_op)] {
+        self.keyword(f.rule_name, &trace.rule_name);
+        match &trace.rule {
+            Some(Rule::Index(rule)) => self.number(f.rule, *rule),
+            Some(Rule::Name(name)) => self.keyword(f.rule_name, name),
+            None => {}
+        }
+        for (field, set) in [
+            (f.dry_run, trace.dry_run),
+            (f.no_op, trace.no_op),
+            (f.client_audit_id, trace.client_audit_id),
+        ] {
             if set {
-                self.text(field, "true");
+                self.keyword(field, "true");
             }
         }
-        for stage in &trace.stages {
-            let text = |at: usize| stage.get(at).and_then(|v| v.as_str()).unwrap_or_default();
-            if !GOOD_OUTCOMES.contains(&text(3)) {
-                self.text("failedStage", text(0));
+        if let Some(lost) = trace.lost {
+            self.number(f.lost, lost);
+            self.keyword(f.sink, &trace.sink);
+            self.keyword(f.cause, &trace.reason);
+        }
+        self.stages(trace);
+    }
+
+    fn stages(&mut self, trace: &Trace<'_>) {
+        let f = self.fields;
+        let mut slowest: Option<(&str, u64)> = None;
+        let add = |writer: &mut Self, name: &str, micros: u64| {
+            if name.is_empty() {
+                return;
             }
-            self.words(text(4));
+            writer.keyword(f.pipeline, name);
+            writer.number(f.pipeline_micros, micros);
+        };
+        for row in &trace.stages {
+            add(self, &row.name, row.micros);
+            if slowest.is_none_or(|(_, most)| row.micros > most) {
+                slowest = Some((&row.name, row.micros));
+            }
+            if !is_good(row) {
+                self.keyword(f.failed_stage, &row.name);
+            }
+            self.words(&row.reason);
+        }
+        for (name, micros) in trace.running.iter().flat_map(|r| &r.0) {
+            add(self, name, *micros);
+            self.keyword(f.failed_stage, name);
+            if slowest.is_none_or(|(_, most)| *micros > most) {
+                slowest = Some((name, *micros));
+            }
+        }
+        if let Some((name, _)) = slowest {
+            self.keyword(f.slowest, name);
         }
     }
+}
+
+fn is_good(row: &StageRow<'_>) -> bool {
+    GOOD_OUTCOMES.contains(&&*row.outcome)
 }

@@ -4,7 +4,9 @@
 use tantivy::schema::{
     Field, IndexRecordOption, NumericOptions, STORED, Schema, TextFieldIndexing, TextOptions,
 };
-use tantivy::tokenizer::{LowerCaser, RemoveLongFilter, SimpleTokenizer, TextAnalyzer};
+use tantivy::tokenizer::TextAnalyzer;
+
+use crate::search::words::Words;
 
 /// How values of a field are written and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub enum FieldKind {
     Number,
     /// A duration, kept in microseconds.
     Duration,
+    /// A point in time; the sort key is the column behind it.
+    Time,
+    /// Words.
+    Text,
 }
 
 /// One searchable field.
@@ -50,179 +56,55 @@ const fn row(
     }
 }
 
-use FieldKind::{Duration, Keyword, Name, Number};
+use FieldKind::{Duration, Keyword, Name, Number, Text, Time};
 
 /// All fields.
-pub const FIELDS: [FieldRow; 31] = [
-    row("auditID", &["id", "auditid"], Keyword, false, "audit ID"),
+#[rustfmt::skip]
+pub const FIELDS: [FieldRow; 44] = [
+    row("auditID", &["id"], Keyword, false, "audit ID"),
     row("user", &["username"], Keyword, true, "who authenticated"),
-    row(
-        "as",
-        &["impersonated", "impersonatedUser"],
-        Keyword,
-        true,
-        "whom they impersonated",
-    ),
-    row(
-        "userGroup",
-        &["usergroup", "groups", "userGroups"],
-        Keyword,
-        true,
-        "groups of the user",
-    ),
-    row(
-        "verb",
-        &[],
-        Name,
-        true,
-        "get, list, watch, create, update, patch, delete, deletecollection",
-    ),
-    row(
-        "group",
-        &["apiGroup"],
-        Keyword,
-        true,
-        "API group, empty for core",
-    ),
+    row("userUID", &[], Keyword, false, "UID of the user"),
+    row("userGroup", &["groups", "userGroups"], Keyword, true, "groups of the user"),
+    row("as", &["impersonated", "impersonatedUser"], Keyword, true, "whom they impersonated"),
+    row("verb", &[], Name, true, "get, list, watch, create, update, patch, delete, deletecollection"),
+    row("group", &["apiGroup"], Keyword, true, "API group, empty for core"),
     row("version", &["apiVersion"], Keyword, false, "API version"),
     row("resource", &["res"], Keyword, true, "plural resource"),
-    row(
-        "subresource",
-        &["sub"],
-        Keyword,
-        true,
-        "status, log, exec, …",
-    ),
-    row(
-        "namespace",
-        &["ns"],
-        Keyword,
-        true,
-        "namespace of the object",
-    ),
+    row("subresource", &["sub"], Keyword, true, "status, log, exec, …"),
+    row("namespace", &["ns"], Keyword, true, "namespace of the object"),
     row("name", &[], Keyword, true, "name of the object"),
     row("uid", &[], Keyword, false, "UID of the object"),
-    row(
-        "uri",
-        &["requestURI", "path"],
-        Keyword,
-        false,
-        "request URI",
-    ),
-    row(
-        "code",
-        &["status", "responseCode"],
-        Number,
-        true,
-        "HTTP status code",
-    ),
-    row(
-        "failure",
-        &["statusReason"],
-        Keyword,
-        true,
-        "reason of the Status: Forbidden, NotFound, …",
-    ),
-    row(
-        "stage",
-        &[],
-        Name,
-        true,
-        "RequestReceived, ResponseStarted, ResponseComplete, Panic",
-    ),
-    row(
-        "level",
-        &[],
-        Name,
-        true,
-        "Metadata, Request, RequestResponse",
-    ),
-    row(
-        "ip",
-        &["sourceIP", "sourceIPs"],
-        Keyword,
-        true,
-        "client addresses",
-    ),
-    row(
-        "agent",
-        &["userAgent", "client"],
-        Keyword,
-        true,
-        "user agent",
-    ),
-    row(
-        "latency",
-        &["duration", "took"],
-        Duration,
-        true,
-        "time from arrival to this stage",
-    ),
+    row("uri", &["requestURI", "path"], Keyword, false, "request URI"),
+    row("code", &["status", "responseCode"], Number, true, "HTTP status code; 4xx works"),
+    row("failure", &["statusReason"], Keyword, true, "reason of the Status: Forbidden, NotFound, …"),
+    row("stage", &[], Name, true, "RequestReceived, ResponseStarted, ResponseComplete, Panic"),
+    row("level", &[], Name, true, "Metadata, Request, RequestResponse"),
+    row("ip", &["sourceIP", "sourceIPs"], Keyword, true, "client addresses"),
+    row("agent", &["userAgent", "client"], Keyword, true, "user agent"),
+    row("time", &["stageTimestamp"], Time, true, "when: time:>2026-01-31T12:00, time:>=-2h"),
+    row("latency", &["duration", "took"], Duration, true, "time from arrival to this stage; latency.STAGE for one stage of the pipeline, as in latency.store:>100ms"),
+    row("bytes", &["size"], Number, true, "size of the event in the log"),
     row("decision", &[], Name, true, "allow or forbid"),
-    row(
-        "reason",
-        &["authorizationReason"],
-        Keyword,
-        false,
-        "why it was allowed or forbidden",
-    ),
-    row(
-        "annotation",
-        &["annotations"],
-        Keyword,
-        false,
-        "key=value of any annotation",
-    ),
-    row(
-        "by",
-        &["authenticatedBy", "auth"],
-        Name,
-        true,
-        "how the user was authenticated",
-    ),
-    row(
-        "rule",
-        &["policyRule"],
-        Number,
-        true,
-        "index of the policy rule that decided",
-    ),
-    row("dryRun", &["dryrun"], Name, false, "true for dry runs"),
-    row(
-        "noOp",
-        &["noop"],
-        Name,
-        false,
-        "true for writes that changed nothing",
-    ),
-    row(
-        "manager",
-        &["fieldManager"],
-        Keyword,
-        true,
-        "field manager of a write",
-    ),
-    row(
-        "failedStage",
-        &["failedstage"],
-        Keyword,
-        true,
-        "pipeline stage that did not end well",
-    ),
-    row(
-        "type",
-        &["kind"],
-        Name,
-        false,
-        "request, or gap, policy for what concerns the record itself",
-    ),
-    row(
-        "text",
-        &[],
-        Keyword,
-        false,
-        "words anywhere in the event, bodies included",
-    ),
+    row("reason", &["authorizationReason"], Keyword, false, "why it was allowed or forbidden"),
+    row("annotation", &["annotations"], Keyword, false, "key=value of any annotation"),
+    row("by", &["authenticatedBy", "auth"], Name, true, "how the user was authenticated"),
+    row("rule", &["policyRule"], Number, true, "index of the policy rule that decided"),
+    row("ruleName", &[], Keyword, true, "name of the policy rule that decided"),
+    row("sampledPercent", &["sampled"], Number, true, "how many of its requests the rule keeps, where not all"),
+    row("requestID", &[], Keyword, false, "ID of the request that its client cannot choose, where it chose the audit ID"),
+    row("clientAuditID", &[], Name, false, "true where the client chose the audit ID"),
+    row("dryRun", &[], Name, false, "true for dry runs"),
+    row("noOp", &[], Name, false, "true for writes that changed nothing"),
+    row("manager", &["fieldManager"], Keyword, true, "field manager of a write"),
+    row("pipeline", &["ran"], Keyword, true, "stages of the pipeline that ran: authentication, store/create, …"),
+    row("slowest", &["slowestStage"], Keyword, true, "stage of the pipeline that took longest"),
+    row("failedStage", &[], Keyword, true, "stage of the pipeline that did not end well"),
+    row("cause", &["because"], Keyword, true, "class of what went wrong behind the answer"),
+    row("cluster", &["source"], Keyword, true, "cluster the event was collected from"),
+    row("type", &["kind"], Name, true, "request; or gap, policy for what concerns the record itself"),
+    row("lost", &[], Number, true, "of a gap: how many events are missing"),
+    row("sink", &[], Keyword, true, "of a gap: the sink that lost them"),
+    row("text", &[], Text, false, "words anywhere in the event, bodies included"),
 ];
 
 /// The row called `name`, in any case, or by an alias.
@@ -232,13 +114,34 @@ pub fn find(name: &str) -> Option<(usize, &'static FieldRow)> {
     })
 }
 
+/// The table as people read it: a line per field.
+pub fn help() -> String {
+    let mut out = String::new();
+    for row in &FIELDS {
+        let also = match row.aliases {
+            [] => String::new(),
+            names => format!(" (also {})", names.join(", ")),
+        };
+        out.push_str(&format!("  {:<12} {}{also}\n", row.name, row.help));
+    }
+    out.push_str(&format!(
+        "  {:<12} a value anywhere in a body, as in requestObject.spec.replicas:3\n",
+        "requestObject.PATH, responseObject.PATH"
+    ));
+    out
+}
+
 /// Name of the tokenizer for free text.
 const WORDS: &str = "words";
-/// Words longer than this (base64, hashes of bodies) are not indexed.
-const WORD_MAX_BYTES: usize = 80;
+/// Name of the sort key column.
+pub const KEY: &str = "key";
+/// Durations of the stages that `pipeline` names, in the same order.
+pub const PIPELINE_MICROS: &str = "pipelineMicros";
 
-/// The tantivy schema with the handles of its fields.
+/// The tantivy schema with the handles of its fields. Those named here are what a document is made
+/// of; the rows of [`FIELDS`] are found by [`Fields::at`].
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the row of its name")]
 pub struct Fields {
     /// The schema.
     pub schema: Schema,
@@ -246,12 +149,53 @@ pub struct Fields {
     pub key: Field,
     /// The event as it stands in the log.
     pub event: Field,
+    pub pipeline_micros: Field,
+    pub audit_id: Field,
+    pub user: Field,
+    pub user_uid: Field,
+    pub user_group: Field,
+    pub impersonated: Field,
+    pub verb: Field,
+    pub group: Field,
+    pub version: Field,
+    pub resource: Field,
+    pub subresource: Field,
+    pub namespace: Field,
+    pub name: Field,
+    pub uid: Field,
+    pub uri: Field,
+    pub code: Field,
+    pub failure: Field,
+    pub stage: Field,
+    pub level: Field,
+    pub ip: Field,
+    pub agent: Field,
+    pub latency: Field,
+    pub bytes: Field,
+    pub decision: Field,
+    pub reason: Field,
+    pub annotation: Field,
+    pub by: Field,
+    pub rule: Field,
+    pub rule_name: Field,
+    pub sampled_percent: Field,
+    pub request_id: Field,
+    pub client_audit_id: Field,
+    pub dry_run: Field,
+    pub no_op: Field,
+    pub manager: Field,
+    pub pipeline: Field,
+    pub slowest: Field,
+    pub failed_stage: Field,
+    pub cause: Field,
+    pub cluster: Field,
+    pub kind: Field,
+    pub lost: Field,
+    pub sink: Field,
+    pub text: Field,
     /// Handles in the order of [`FIELDS`].
     handles: Vec<Field>,
 }
-
-/// Name of the sort key column.
-pub const KEY: &str = "key";
 
 impl Default for Fields {
     fn default() -> Self {
@@ -268,16 +212,20 @@ impl Fields {
             .set_fieldnorms(false)
             .set_index_option(IndexRecordOption::Basic);
         let words = raw.clone().set_tokenizer(WORDS);
-        let handles = FIELDS
+        let column = NumericOptions::default().set_fast();
+        let key = builder.add_u64_field(KEY, column.clone());
+        let handles: Vec<Field> = FIELDS
             .iter()
             .map(|row| match row.kind {
-                _ if row.name == "text" => builder.add_text_field(
-                    "text",
+                Text => builder.add_text_field(
+                    row.name,
                     TextOptions::default().set_indexing_options(words.clone()),
                 ),
-                Number => builder
-                    .add_u64_field(row.name, NumericOptions::default().set_indexed().set_fast()),
-                Duration => builder.add_u64_field(row.name, NumericOptions::default().set_fast()),
+                Time => key,
+                Number if matches!(row.name, "code" | "rule") => {
+                    builder.add_u64_field(row.name, column.clone().set_indexed())
+                }
+                Number | Duration => builder.add_u64_field(row.name, column.clone()),
                 Keyword | Name => {
                     let options = TextOptions::default().set_indexing_options(raw.clone());
                     let options = if row.fast {
@@ -289,12 +237,60 @@ impl Fields {
                 }
             })
             .collect();
-        let key = builder.add_u64_field(KEY, NumericOptions::default().set_fast());
+        let pipeline_micros = builder.add_u64_field(PIPELINE_MICROS, column);
         let event = builder.add_bytes_field("event", STORED);
+        let get = |name: &str| {
+            let index = FIELDS.iter().position(|r| r.name == name);
+            handles[index.expect("the name is in the table")]
+        };
         Fields {
             schema: builder.build(),
             key,
             event,
+            pipeline_micros,
+            audit_id: get("auditID"),
+            user: get("user"),
+            user_uid: get("userUID"),
+            user_group: get("userGroup"),
+            impersonated: get("as"),
+            verb: get("verb"),
+            group: get("group"),
+            version: get("version"),
+            resource: get("resource"),
+            subresource: get("subresource"),
+            namespace: get("namespace"),
+            name: get("name"),
+            uid: get("uid"),
+            uri: get("uri"),
+            code: get("code"),
+            failure: get("failure"),
+            stage: get("stage"),
+            level: get("level"),
+            ip: get("ip"),
+            agent: get("agent"),
+            latency: get("latency"),
+            bytes: get("bytes"),
+            decision: get("decision"),
+            reason: get("reason"),
+            annotation: get("annotation"),
+            by: get("by"),
+            rule: get("rule"),
+            rule_name: get("ruleName"),
+            sampled_percent: get("sampledPercent"),
+            request_id: get("requestID"),
+            client_audit_id: get("clientAuditID"),
+            dry_run: get("dryRun"),
+            no_op: get("noOp"),
+            manager: get("manager"),
+            pipeline: get("pipeline"),
+            slowest: get("slowest"),
+            failed_stage: get("failedStage"),
+            cause: get("cause"),
+            cluster: get("cluster"),
+            kind: get("type"),
+            lost: get("lost"),
+            sink: get("sink"),
+            text: get("text"),
             handles,
         }
     }
@@ -311,15 +307,8 @@ impl Fields {
     }
 }
 
-/// The analyzer of free text: runs of letters and digits, lower-cased.
-pub fn words() -> TextAnalyzer {
-    TextAnalyzer::builder(SimpleTokenizer::default())
-        .filter(RemoveLongFilter::limit(WORD_MAX_BYTES))
-        .filter(LowerCaser)
-        .build()
-}
-
 /// Makes the tokenizers known to an index.
 pub fn register(index: &tantivy::Index) {
-    index.tokenizers().register(WORDS, words());
+    let words = TextAnalyzer::builder(Words::default()).build();
+    index.tokenizers().register(WORDS, words);
 }

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,29 @@ impl Follower {
         Ok(follower)
     }
 
+    /// Starts at the first file that was written to at `time` or later.
+    pub fn since(path: &Path, time: SystemTime) -> io::Result<Self> {
+        retry_not_found(|| {
+            let mut follower = Follower {
+                path: path.into(),
+                open: None,
+                buffer: Vec::new(),
+                consumed: 0,
+                position: Position::default(),
+            };
+            let files = follower.files()?;
+            let is_later = |file: &&PathBuf| {
+                fs::metadata(file)
+                    .and_then(|m| m.modified())
+                    .map_or(true, |m| m >= time)
+            };
+            if let Some(first) = files.iter().find(is_later) {
+                follower.open_file(first, 0)?;
+            }
+            Ok(follower)
+        })
+    }
+
     /// Calls `take` with each whole line (without its break) and the position behind it, until the
     /// end of the log or until `take` answers false.
     pub fn read(&mut self, mut take: impl FnMut(&[u8], &Position) -> bool) -> io::Result<()> {
@@ -145,11 +169,9 @@ impl Follower {
 
     /// Files of the log, oldest first, the live one last.
     fn files(&self) -> io::Result<Vec<PathBuf>> {
-        let mut files: Vec<PathBuf> = backups(&self.path)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(_, path)| path)
-            .collect();
+        let mut files = rotated_by_others(&self.path);
+        let own = backups(&self.path).unwrap_or_default();
+        files.extend(own.into_iter().map(|(_, path)| path));
         // While a backup is being compressed both forms are there.
         files.dedup_by(|b, a| {
             b.extension().is_some_and(|e| e == "gz") && b.with_extension("") == *a
@@ -207,9 +229,17 @@ impl Follower {
     fn next_file(&mut self) -> io::Result<bool> {
         if let Some(open) = &self.open
             && let Some(inode) = open.inode
-            && fs::metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == inode)
+            && let Ok(there) = fs::metadata(&self.path)
+            && (there.dev(), there.ino()) == inode
         {
-            return Ok(false);
+            let read = self.position.offset + (self.buffer.len() - self.consumed) as u64;
+            if there.len() >= read {
+                return Ok(false);
+            }
+            // Copied away and truncated in place (logrotate's copytruncate).
+            let path = self.path.clone();
+            self.open_file(&path, 0)?;
+            return Ok(there.len() > 0);
         }
         // The file was rotated; what was written to it before that must be read first.
         if self.fill()? {
@@ -242,6 +272,35 @@ impl Follower {
         self.position.file = file;
         Ok(true)
     }
+}
+
+/// Files that logrotate made of the log: `audit.log.1`, `audit.log.2.gz`, `audit.log-20260131`, oldest
+/// first.
+fn rotated_by_others(path: &Path) -> Vec<PathBuf> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return Vec::new();
+    };
+    let is_rotated = |candidate: &str| {
+        let plain = candidate.strip_suffix(".gz").unwrap_or(candidate);
+        let rest = plain.strip_prefix(name).unwrap_or_default();
+        let digits = rest.strip_prefix(['.', '-']).unwrap_or_default();
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+    };
+    let parent = match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    };
+    let entries = fs::read_dir(parent).into_iter().flatten();
+    let mut files: Vec<(SystemTime, PathBuf)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            is_rotated(entry.file_name().to_str()?).then_some(())?;
+            Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+        })
+        .collect();
+    files.sort();
+    files.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Where the files of the log at `path` stand in order, for comparing positions.
@@ -372,6 +431,28 @@ mod tests {
             let expected: Vec<String> = (0..50).map(|n| format!("line number {n:03}")).collect();
             assert_eq!(seen, expected, "compress: {compress}");
         }
+    }
+
+    #[test]
+    fn follows_logrotate() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("audit.log");
+        let mut follower = Follower::start(&path, Position::default()).expect("starts");
+        fs::write(&path, "a\nb\n").expect("writes");
+        assert_eq!(lines(&mut follower), ["a", "b"]);
+        // Renamed, with a line that nobody has read, while nobody looked.
+        let position = follower.position().clone();
+        fs::write(&path, "a\nb\nc\n").expect("writes");
+        fs::rename(&path, dir.path().join("audit.log.1")).expect("renames");
+        fs::write(&path, "d\n").expect("writes");
+        let mut follower = Follower::start(&path, position).expect("starts");
+        assert_eq!(lines(&mut follower), ["c", "d"]);
+        // Copied and truncated.
+        fs::copy(&path, dir.path().join("audit.log.2")).expect("copies");
+        fs::write(&path, "").expect("truncates");
+        assert!(lines(&mut follower).is_empty());
+        fs::write(&path, "e\n").expect("writes");
+        assert_eq!(lines(&mut follower), ["e"]);
     }
 
     #[test]

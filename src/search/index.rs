@@ -1,27 +1,29 @@
 //! `Index`: the handle that everybody else holds.
 
-use std::ops::Bound;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use chrono::{DateTime, NaiveTime, Utc};
-use tantivy::collector::TopDocs;
-use tantivy::query::{BooleanQuery, Occur, Query as TantivyQuery, RangeQuery, TermQuery};
-use tantivy::schema::{IndexRecordOption, Value};
-use tantivy::{Order, Searcher, TantivyDocument, Term};
-use tokio::sync::oneshot;
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use tantivy::query::{BooleanQuery, Occur, Query as TantivyQuery, TermQuery};
+use tantivy::schema::IndexRecordOption;
+use tantivy::{Searcher, Term};
+use tokio::sync::{Semaphore, oneshot};
 
+use crate::search::aggregate::{self, Aggregated, Aggregation};
+use crate::search::days::{Days, Shared};
 use crate::search::document;
-use crate::search::fields::{Fields, KEY};
-use crate::search::indexer::{Indexer, Request, Shared};
+use crate::search::fields::Fields;
+use crate::search::indexer::{Indexer, Request, Source};
+use crate::search::metrics::Metrics;
+use crate::search::newest::{self, Span};
 use crate::search::query::{self, Query, QueryError};
 use crate::search::window::Window;
 
 /// How the index is kept. Zero means no limit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct IndexOptions {
     /// Days after which events leave the index (not the log).
     pub max_age_days: u64,
@@ -29,23 +31,38 @@ pub struct IndexOptions {
     pub max_bytes: u64,
     /// Threads that build segments: one beside a serving API server, more for imports.
     pub writer_threads: usize,
+    /// What is counted where.
+    pub metrics: Metrics,
 }
 
 impl Default for IndexOptions {
     fn default() -> Self {
         IndexOptions {
-            max_age_days: 90,
+            max_age_days: 0,
             max_bytes: 0,
             writer_threads: 1,
+            metrics: Metrics::new(),
         }
     }
 }
 
 /// The most events that one page holds.
 pub const PAGE_EVENTS_MAX: usize = 10_000;
+/// Searches that run at once; more wait. They must not take the whole machine from those who serve.
+const SEARCHES_MAX: usize = 4;
+
+/// Which end of the window comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// The newest event first.
+    #[default]
+    NewestFirst,
+    /// The oldest event first.
+    OldestFirst,
+}
 
 /// What is looked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Search {
     /// Text in the query language; empty for everything.
     pub query: String,
@@ -53,7 +70,8 @@ pub struct Search {
     pub window: Window,
     /// Events per page.
     pub limit: usize,
-    /// `next` of the page before.
+    /// `next` of the page before: the sort key of its last event. Events that come in later, and a
+    /// rebuilt index, do not move it.
     pub after: Option<u64>,
     /// Only events of this namespace, whatever the query says.
     pub namespace: Option<String>,
@@ -76,13 +94,15 @@ impl Hit {
     }
 }
 
-/// Events newest first.
+/// Events in order.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// The events.
     pub hits: Vec<Hit>,
     /// For the next page; `None` at the end.
     pub next: Option<u64>,
+    /// Days of the window that are being built anew from the log: events of theirs may be missing.
+    pub rebuilding: Vec<NaiveDate>,
 }
 
 /// Why there is no answer.
@@ -94,6 +114,9 @@ pub enum SearchError {
     /// The index is.
     #[error("searching the index failed")]
     Index(#[from] tantivy::TantivyError),
+    /// A day of the index cannot be read.
+    #[error("the index of {0} cannot be read")]
+    Day(NaiveDate),
     /// The search's thread is gone.
     #[error("the search was aborted")]
     Aborted,
@@ -104,15 +127,37 @@ pub struct Index {
     fields: Arc<Fields>,
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
+    slots: Semaphore,
 }
 
 impl Index {
     /// Opens the index in `root` over the log at `log` and starts its thread, which catches up with
-    /// the log by itself. The thread ends, after a last commit, when the handle is dropped.
+    /// the log. The thread ends when the last handle is gone.
     pub fn open(root: &Path, log: &Path, options: IndexOptions) -> std::io::Result<Arc<Self>> {
+        let source = Source {
+            name: "log".into(),
+            path: log.into(),
+            cluster: None,
+            may_repeat: false,
+        };
+        Self::follow(root, vec![source], options)
+    }
+
+    /// Opens an index that has no log to follow: one that was made by [`crate::search::import`].
+    pub fn open_still(root: &Path, options: IndexOptions) -> std::io::Result<Arc<Self>> {
+        Self::follow(root, Vec::new(), options)
+    }
+
+    /// Opens the index in `root` over any number of logs.
+    pub fn follow(
+        root: &Path,
+        sources: Vec<Source>,
+        options: IndexOptions,
+    ) -> std::io::Result<Arc<Self>> {
         let fields = Arc::new(Fields::new());
-        let shared = Arc::new(Shared::default());
-        let indexer = Indexer::open(root, log, fields.clone(), shared.clone(), options)?;
+        let shared = Arc::new(Shared::new(options.metrics.clone()));
+        let days = Days::open(root, fields.clone(), shared.clone(), options)?;
+        let indexer = Indexer::new(days, shared.clone(), sources)?;
         let (requests, receiver) = mpsc::channel();
         std::thread::Builder::new()
             .name("audit-indexer".into())
@@ -121,10 +166,11 @@ impl Index {
             fields,
             shared,
             requests,
+            slots: Semaphore::new(SEARCHES_MAX),
         }))
     }
 
-    /// Waits until everything that is in the log now can be found.
+    /// Waits until everything that is in the logs now can be found.
     pub async fn flush(&self) {
         let (told, done) = oneshot::channel();
         if self.requests.send(Request::Flush(told)).is_ok() {
@@ -134,24 +180,49 @@ impl Index {
 
     /// How many events were indexed since the start, and how many lines were none.
     pub fn counts(&self) -> (u64, u64) {
-        (
-            self.shared.indexed.load(Relaxed),
-            self.shared.bad_lines.load(Relaxed),
-        )
+        let metrics = &self.shared.metrics;
+        (metrics.indexed.get(), metrics.bad_lines.get())
     }
 
-    /// Answers a page, newest first, after catching up with the log.
+    /// Answers a page, newest first, after catching up with the logs.
     pub async fn search(&self, search: Search) -> Result<Page, SearchError> {
+        self.search_in(search, Direction::NewestFirst).await
+    }
+
+    /// Answers a page in an order, after catching up with the logs.
+    pub async fn search_in(
+        &self,
+        search: Search,
+        direction: Direction,
+    ) -> Result<Page, SearchError> {
         let query = query::parse(&search.query)?;
         if search.after.is_none() {
-            // Further pages go back in time from a first one that was fresh.
+            // Further pages go on from a first one that was fresh.
             self.flush().await;
         }
-        let (fields, shared) = (self.fields.clone(), self.shared.clone());
-        let work = move || run(&fields, &shared, &query, &search);
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| SearchError::Aborted)?
+        let compiled: Arc<dyn TantivyQuery> = restricted(&self.fields, &query, &search)?.into();
+        let fields = self.fields.clone();
+        let (span, limit) = (span_of(&search, direction), search.limit);
+        self.retried(span, move |days| {
+            page(&fields, days, &*compiled, span, limit)
+        })
+        .await
+    }
+
+    /// Counts and sums over all matches, in one pass. Limit and cursor play no part.
+    pub async fn aggregate(
+        &self,
+        search: Search,
+        wanted: Vec<Aggregation>,
+    ) -> Result<Aggregated, SearchError> {
+        let query = query::parse(&search.query)?;
+        self.flush().await;
+        let compiled: Arc<dyn TantivyQuery> = restricted(&self.fields, &query, &search)?.into();
+        let span = span_of(&search, Direction::OldestFirst);
+        self.retried(span, move |days| {
+            aggregate::run(days, &*compiled, (span.from, span.to), &wanted)
+        })
+        .await
     }
 
     /// All events of one audit ID, newest first, optionally of one namespace only.
@@ -162,108 +233,178 @@ impl Index {
     ) -> Result<Vec<Hit>, SearchError> {
         let search = Search {
             query: format!("auditID:{}", query::quote(audit_id)),
-            window: Window::all(),
             limit: 100,
-            after: None,
             namespace: namespace.map(str::to_string),
+            ..Search::default()
         };
         Ok(self.search(search).await?.hits)
     }
+
+    /// Runs a search on a thread of its own. Where a day cannot be read, the indexer looks at it; if
+    /// it was damaged it is set aside by then, and the search runs once more.
+    async fn retried<T, W>(&self, span: Span, work: W) -> Result<T, SearchError>
+    where
+        T: Send + 'static + Incomplete,
+        W: Fn(&DaysInWindow) -> Result<T, SearchError> + Send + Sync + 'static,
+    {
+        let _slot = self
+            .slots
+            .acquire()
+            .await
+            .map_err(|_| SearchError::Aborted)?;
+        let work = Arc::new(work);
+        let mut is_retry = false;
+        loop {
+            let (work, days) = (work.clone(), self.days_in(span));
+            let rebuilding = days.rebuilding.clone();
+            let outcome = tokio::task::spawn_blocking(move || work(&days)).await;
+            match outcome.map_err(|_| SearchError::Aborted)? {
+                Ok(mut answer) => {
+                    answer.note_rebuilding(rebuilding);
+                    return Ok(answer);
+                }
+                Err(SearchError::Day(day)) if !is_retry => {
+                    is_retry = true;
+                    let (told, was_damaged) = oneshot::channel();
+                    let sent = self.requests.send(Request::Check(day, told));
+                    if sent.is_err() || !was_damaged.await.unwrap_or(false) {
+                        return Err(SearchError::Day(day));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn days_in(&self, span: Span) -> DaysInWindow {
+        let overlaps = |day: NaiveDate| {
+            let start = day.and_time(NaiveTime::MIN).and_utc();
+            let end = start + chrono::Duration::days(1);
+            key_of(end) > span.from && key_of(start) < span.to
+        };
+        let searchers = self.shared.searchers.read();
+        let days = searchers.iter().filter(|(day, _)| overlaps(**day));
+        let mut days: Vec<(NaiveDate, Searcher)> = days.map(|(d, s)| (*d, s.clone())).collect();
+        if span.direction == Direction::NewestFirst {
+            days.reverse();
+        }
+        let rebuilding = self.shared.rebuilding.read();
+        let rebuilding = rebuilding.iter().copied().filter(|d| overlaps(*d));
+        DaysInWindow {
+            rebuilding: rebuilding.collect(),
+            days,
+        }
+    }
 }
 
-fn run(
+/// The days a search looks at, in the order of its answer.
+pub struct DaysInWindow {
+    days: Vec<(NaiveDate, Searcher)>,
+    rebuilding: Vec<NaiveDate>,
+}
+
+impl DaysInWindow {
+    /// Calls `look` with each day until it answers false. A panic of the engine over damaged files
+    /// is a failure of that day.
+    pub fn each(
+        &self,
+        mut look: impl FnMut(&Searcher) -> tantivy::Result<bool>,
+    ) -> Result<(), SearchError> {
+        for (day, searcher) in &self.days {
+            let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| look(searcher)));
+            match outcome {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return Ok(()),
+                Ok(Err(error)) => {
+                    tracing::error!(%day, %error, "the index of a day cannot be read");
+                    return Err(SearchError::Day(*day));
+                }
+                Err(_) => {
+                    tracing::error!(%day, "reading the index of a day panicked");
+                    return Err(SearchError::Day(*day));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Answers that say of which days events may be missing.
+trait Incomplete {
+    fn note_rebuilding(&mut self, days: Vec<NaiveDate>);
+}
+
+impl Incomplete for Page {
+    fn note_rebuilding(&mut self, days: Vec<NaiveDate>) {
+        self.rebuilding = days;
+    }
+}
+
+impl Incomplete for Aggregated {
+    fn note_rebuilding(&mut self, days: Vec<NaiveDate>) {
+        self.rebuilding = days;
+    }
+}
+
+/// The query within the namespace that the caller may see.
+fn restricted(
     fields: &Fields,
-    shared: &Shared,
     query: &Query,
     search: &Search,
-) -> Result<Page, SearchError> {
-    let limit = search.limit.clamp(1, PAGE_EVENTS_MAX);
+) -> Result<Box<dyn TantivyQuery>, QueryError> {
     let compiled = query.compile(fields)?;
-    let (from, to) = bounds(search);
-    let mut hits = Vec::new();
-    let days: Vec<_> = {
-        let searchers = shared.searchers.read();
-        searchers
-            .iter()
-            .rev()
-            .map(|(day, s)| (*day, s.clone()))
-            .collect()
+    let Some(namespace) = &search.namespace else {
+        return Ok(compiled);
     };
-    for (day, searcher) in days {
-        let start = day.and_time(NaiveTime::MIN).and_utc();
-        let end = start + chrono::Duration::days(1);
-        if key_of(end) <= from || key_of(start) >= to {
-            continue;
-        }
+    let term = Term::from_field_text(fields.namespace, namespace);
+    let only: Box<dyn TantivyQuery> = Box::new(TermQuery::new(term, IndexRecordOption::Basic));
+    Ok(Box::new(BooleanQuery::new(vec![
+        (Occur::Must, only),
+        (Occur::Must, compiled),
+    ])))
+}
+
+fn page(
+    fields: &Fields,
+    days: &DaysInWindow,
+    query: &dyn TantivyQuery,
+    span: Span,
+    limit: usize,
+) -> Result<Page, SearchError> {
+    let limit = limit.clamp(1, PAGE_EVENTS_MAX);
+    let mut hits: Vec<Hit> = Vec::new();
+    days.each(|searcher| {
         let wanted = limit + 1 - hits.len();
-        search_day(
-            fields,
-            &searcher,
-            &*compiled,
-            search,
-            (from, to),
-            wanted,
-            &mut hits,
-        )?;
-        if hits.len() > limit {
-            break;
-        }
-    }
+        hits.extend(newest::first(searcher, query, fields, span, wanted)?);
+        Ok(hits.len() <= limit)
+    })?;
     let next = (hits.len() > limit).then(|| hits[limit - 1].key);
     hits.truncate(limit);
-    Ok(Page { hits, next })
+    Ok(Page {
+        hits,
+        next,
+        rebuilding: Vec::new(),
+    })
 }
 
-fn search_day(
-    fields: &Fields,
-    searcher: &Searcher,
-    query: &dyn TantivyQuery,
-    search: &Search,
-    (from, to): (u64, u64),
-    wanted: usize,
-    hits: &mut Vec<Hit>,
-) -> Result<(), SearchError> {
-    let mut clauses: Vec<(Occur, Box<dyn TantivyQuery>)> = vec![
-        (Occur::Must, query.box_clone()),
-        (
-            Occur::Must,
-            Box::new(RangeQuery::new(
-                Bound::Included(Term::from_field_u64(fields.key, from)),
-                Bound::Excluded(Term::from_field_u64(fields.key, to)),
-            )),
-        ),
-    ];
-    if let Some(namespace) = &search.namespace {
-        let term = Term::from_field_text(fields.get("namespace"), namespace);
-        let query = TermQuery::new(term, IndexRecordOption::Basic);
-        clauses.push((Occur::Must, Box::new(query)));
+/// The span of sort keys, cut off at the page before.
+fn span_of(search: &Search, direction: Direction) -> Span {
+    let (mut from, mut to) = (key_of(search.window.from), key_of(search.window.to));
+    match (search.after, direction) {
+        (Some(after), Direction::NewestFirst) => to = to.min(after),
+        (Some(after), Direction::OldestFirst) => from = from.max(after.saturating_add(1)),
+        (None, _) => {}
     }
-    let top = TopDocs::with_limit(wanted).order_by_fast_field::<u64>(KEY, Order::Desc);
-    for (key, address) in searcher.search(&BooleanQuery::new(clauses), &top)? {
-        let document: TantivyDocument = searcher.doc(address)?;
-        let event = document.get_first(fields.event);
-        let event = event
-            .as_ref()
-            .and_then(|v| v.as_bytes())
-            .unwrap_or_default();
-        hits.push(Hit {
-            key: key.unwrap_or_default(),
-            event: Bytes::copy_from_slice(event),
-        });
+    Span {
+        from,
+        to,
+        direction,
     }
-    Ok(())
-}
-
-/// The span of sort keys, cut off before the page before.
-fn bounds(search: &Search) -> (u64, u64) {
-    let to = key_of(search.window.to);
-    let to = search.after.map_or(to, |after| to.min(after));
-    (key_of(search.window.from), to)
 }
 
 fn key_of(time: DateTime<Utc>) -> u64 {
     let micros = u64::try_from(time.timestamp_micros()).unwrap_or_default();
-    document::key(micros, 0)
+    document::first_key(micros)
 }
 
 #[cfg(test)]

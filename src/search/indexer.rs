@@ -1,127 +1,141 @@
-//! The indexer thread: follows the log, fills the partitions, commits.
+//! The indexer thread: follows the logs, fills the partitions, commits, rebuilds, retains.
 //!
-//! One thread owns the follower and all writers. Others talk to it through [`Request`]s and look at
-//! the partitions through [`Shared`].
+//! One thread owns the followers and all writers. Others talk to it through [`Request`]s and look at
+//! the partitions through [`Shared`](crate::search::days::Shared).
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use chrono::{NaiveDate, Utc};
-use parking_lot::RwLock;
-use tantivy::Searcher;
+use chrono::{NaiveDate, NaiveTime};
+use tantivy::TantivyError;
 use tokio::sync::oneshot;
 
-use crate::search::document;
-use crate::search::fields::Fields;
-use crate::search::follower::{Follower, Order, Position};
-use crate::search::index::IndexOptions;
-use crate::search::partition::{self, Partition};
+use crate::search::days::{Days, Place, Shared, Taken};
+use crate::search::event::with_cluster;
+use crate::search::follower::{Follower, Order};
 
-/// How often the log is looked at when nobody asks.
+/// How often the logs are looked at when nobody asks.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How often what was indexed is committed when nobody asks.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// Events after which a commit is due in any case.
 const COMMIT_EVENTS: u64 = 200_000;
-/// Days that may have a writer open at once.
-const OPEN_WRITERS_MAX: usize = 3;
+/// Lines of one log that are read before the others have their turn.
+const TURN_LINES: u64 = 50_000;
+/// Lines that are read again, for a day built anew, between looking after the logs.
+const REBUILD_LINES: u64 = 20_000;
 /// How often retention is looked at.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+/// Pauses after a failure to write: the first, and the longest.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// A log that an index follows.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Name under which positions are kept.
+    pub name: String,
+    /// The file; its rotated files lie beside it.
+    pub path: PathBuf,
+    /// Cluster that its events are of, where several are collected.
+    pub cluster: Option<String>,
+    /// Whether an event may come more than once (retried deliveries, files that overlap).
+    pub may_repeat: bool,
+}
 
 /// What others ask of the thread.
 pub enum Request {
-    /// Index and commit all that is in the log now.
+    /// Index and commit all that is in the logs now.
     Flush(oneshot::Sender<()>),
+    /// Reading a day failed: look whether it is damaged, and set it aside if so. Answers whether.
+    Check(NaiveDate, oneshot::Sender<bool>),
 }
 
-/// What searches look at.
-#[derive(Default)]
-pub struct Shared {
-    /// Committed views by day.
-    pub searchers: RwLock<BTreeMap<NaiveDate, Searcher>>,
-    /// Lines that are no events.
-    pub bad_lines: std::sync::atomic::AtomicU64,
-    /// Events indexed since the start.
-    pub indexed: std::sync::atomic::AtomicU64,
+struct Followed {
+    source: Source,
+    follower: Follower,
+}
+
+/// Why a turn ended early.
+enum Trouble {
+    Log(io::Error),
+    Index(TantivyError),
+}
+
+impl From<TantivyError> for Trouble {
+    fn from(error: TantivyError) -> Self {
+        Trouble::Index(error)
+    }
 }
 
 /// The thread's state.
 pub struct Indexer {
-    root: PathBuf,
-    fields: Arc<Fields>,
+    days: Days,
     shared: Arc<Shared>,
-    options: IndexOptions,
-    follower: Option<Follower>,
-    order: Order,
-    partitions: BTreeMap<NaiveDate, Partition>,
-    counter: u64,
-    uncommitted: u64,
+    followed: Vec<Followed>,
     committed_at: Instant,
+    /// Not before this is written again, after a failure.
+    retry_at: Option<Instant>,
+    pause: Duration,
+    /// Reads a log again for a day built anew.
+    again: Option<(NaiveDate, String, Follower)>,
 }
 
 impl Indexer {
-    /// Opens all partitions and finds the place to go on from.
-    pub fn open(
-        root: &Path,
-        log: &Path,
-        fields: Arc<Fields>,
-        shared: Arc<Shared>,
-        options: IndexOptions,
-    ) -> io::Result<Self> {
-        fs::create_dir_all(root)?;
-        let mut start = read_checkpoint(root);
-        let mut partitions = BTreeMap::new();
-        for day in partition::days(root)? {
-            let (partition, is_new) =
-                Partition::open(root, day, &fields).map_err(io::Error::other)?;
-            if is_new {
-                start = Position::default();
+    /// Finds the places to go on from.
+    pub fn new(mut days: Days, shared: Arc<Shared>, sources: Vec<Source>) -> io::Result<Self> {
+        let mut followed = Vec::new();
+        for source in sources {
+            let from = days.committed(&source.name);
+            let follower = Follower::start(&source.path, from.clone())?;
+            if !from.file.is_empty() && follower.position().file != from.file {
+                shared.metrics.log_gaps.inc();
+                tracing::warn!(log = %source.path.display(), "the place to go on from is gone; the index reads from the oldest file there is");
             }
-            shared.searchers.write().insert(day, partition.searcher());
-            partitions.insert(day, partition);
+            days.set_order(&source.name, Order::of(&source.path)?);
+            followed.push(Followed { source, follower });
         }
         Ok(Indexer {
-            root: root.into(),
-            fields,
+            days,
             shared,
-            options,
-            follower: Some(Follower::start(log, start)?),
-            order: Order::of(log)?,
-            partitions,
-            counter: 0,
-            uncommitted: 0,
+            followed,
             committed_at: Instant::now(),
+            retry_at: None,
+            pause: RETRY_PAUSES.0,
+            again: None,
         })
     }
 
     /// Works until all senders are gone, then commits.
     pub fn run(mut self, requests: &Receiver<Request>) {
+        self.days.retain();
         let mut retained_at = Instant::now();
+        let mut has_more = true;
         loop {
-            let mut flushes = Vec::new();
-            let first = requests.recv_timeout(POLL_INTERVAL);
+            let patience = if has_more {
+                Duration::ZERO
+            } else {
+                POLL_INTERVAL
+            };
+            let first = requests.recv_timeout(patience);
             let is_closing = matches!(first, Err(RecvTimeoutError::Disconnected));
-            for Request::Flush(told) in first.into_iter().chain(requests.try_iter()) {
-                flushes.push(told);
+            let mut flushes = Vec::new();
+            for request in first.into_iter().chain(requests.try_iter()) {
+                match request {
+                    Request::Flush(told) => flushes.push(told),
+                    Request::Check(day, told) => drop(told.send(self.check(day))),
+                }
             }
-            if let Err(error) = self.catch_up() {
-                tracing::error!(%error, "reading the audit log for the index failed");
-            }
-            let is_due = self.committed_at.elapsed() >= COMMIT_INTERVAL;
-            if is_closing || is_due || !flushes.is_empty() {
-                self.commit();
-            }
+            let must_commit = is_closing || !flushes.is_empty();
+            has_more = self.round(must_commit);
             for told in flushes {
                 told.send(()).ok();
             }
             if retained_at.elapsed() >= RETENTION_INTERVAL {
                 retained_at = Instant::now();
-                self.retain();
+                self.days.retain();
             }
             if is_closing {
                 return;
@@ -129,139 +143,174 @@ impl Indexer {
         }
     }
 
-    fn catch_up(&mut self) -> io::Result<()> {
-        loop {
-            let mut is_full = false;
-            // Out of `self` while its lines go into `self`.
-            let Some(mut follower) = self.follower.take() else {
-                return Ok(());
-            };
-            let outcome = follower.read(|line, position| {
-                self.add(line, position);
-                is_full = self.uncommitted >= COMMIT_EVENTS;
-                !is_full
-            });
-            self.follower = Some(follower);
-            outcome?;
-            if !is_full {
-                return Ok(());
-            }
-            self.commit();
+    /// Catches up, commits when due, rebuilds a little. Answers whether there is more to do.
+    fn round(&mut self, must_commit: bool) -> bool {
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return false;
         }
-    }
-
-    fn add(&mut self, line: &[u8], position: &Position) {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.counter += 1;
-        let prepared = match document::prepare(&self.fields, line, self.counter) {
-            Ok(prepared) => prepared,
+        match self.work(must_commit) {
+            Ok(has_more) => {
+                self.retry_at = None;
+                self.pause = RETRY_PAUSES.0;
+                has_more
+            }
             Err(error) => {
-                self.shared.bad_lines.fetch_add(1, Relaxed);
-                tracing::debug!(%error, ?position, "a line of the audit log is not indexed");
-                return;
+                self.recover(&error);
+                false
             }
-        };
-        self.order.note(&position.file);
-        let Some(rank) = self.partition_rank(prepared.day) else {
-            return;
-        };
-        if self.order.rank(position) <= rank {
-            // Committed before the crash, but the checkpoint behind it was not.
-            return;
-        }
-        let threads = self.options.writer_threads;
-        let partition = self.partitions.get_mut(&prepared.day);
-        let added = partition.map(|p| p.add(prepared.document, threads));
-        match added {
-            Some(Ok(())) => {
-                self.uncommitted += 1;
-                self.shared.indexed.fetch_add(1, Relaxed);
-            }
-            Some(Err(error)) => tracing::error!(%error, "indexing an audit event failed"),
-            None => {}
         }
     }
 
-    /// Opens the day's partition where missing; answers up to where it is indexed.
-    fn partition_rank(&mut self, day: NaiveDate) -> Option<(usize, u64)> {
-        if !self.partitions.contains_key(&day) {
-            match Partition::open(&self.root, day, &self.fields) {
-                Ok((partition, _)) => drop(self.partitions.insert(day, partition)),
-                Err(error) => {
-                    tracing::error!(%day, %error, "the index of a day cannot be made");
-                    return None;
+    fn work(&mut self, must_commit: bool) -> Result<bool, TantivyError> {
+        self.catch_up()?;
+        if must_commit || self.committed_at.elapsed() >= COMMIT_INTERVAL {
+            self.commit()?;
+        }
+        self.rebuild()
+    }
+
+    fn commit(&mut self) -> Result<(), TantivyError> {
+        self.committed_at = Instant::now();
+        self.days.commit()
+    }
+
+    /// The disk is full, or the like: forget what is not committed, and read it again later. The log
+    /// has it.
+    fn recover(&mut self, error: &TantivyError) {
+        self.shared.metrics.failed("write");
+        tracing::error!(%error, retry_in = ?self.pause, "writing the search index failed; events wait in the log");
+        self.retry_at = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(RETRY_PAUSES.1);
+        self.again = None;
+        self.days.roll_back();
+        for followed in &mut self.followed {
+            let position = self.days.committed(&followed.source.name);
+            match Follower::start(&followed.source.path, position) {
+                Ok(follower) => followed.follower = follower,
+                Err(error) => tracing::error!(%error, "the log cannot be opened"),
+            }
+        }
+    }
+
+    /// Reads all logs to their ends, turn by turn.
+    fn catch_up(&mut self) -> Result<(), TantivyError> {
+        let mut waiting: Vec<usize> = (0..self.followed.len()).collect();
+        while !waiting.is_empty() {
+            let mut next = Vec::new();
+            for index in waiting {
+                match self.turn(index) {
+                    Ok(true) => next.push(index),
+                    Ok(false) => {}
+                    Err(Trouble::Index(error)) => return Err(error),
+                    Err(Trouble::Log(error)) => {
+                        self.shared.metrics.failed("log");
+                        let log = self.followed[index].source.path.display();
+                        tracing::error!(%log, %error, "reading a log for the index failed");
+                    }
+                }
+                if self.days.uncommitted() >= COMMIT_EVENTS {
+                    self.commit()?;
                 }
             }
+            waiting = next;
         }
-        let partition = &self.partitions[&day];
-        let rank = self.order.rank(&partition.position);
-        let open = self.partitions.values().filter(|p| p.is_writing()).count();
-        if !partition.is_writing() && open >= OPEN_WRITERS_MAX {
-            self.commit();
-            self.partitions
-                .values_mut()
-                .for_each(Partition::close_writer);
-        }
-        Some(rank)
+        Ok(())
     }
 
-    fn commit(&mut self) {
-        self.committed_at = Instant::now();
-        if self.uncommitted == 0 {
-            return;
+    /// Reads some lines of one log. Answers whether there is more.
+    fn turn(&mut self, index: usize) -> Result<bool, Trouble> {
+        let Followed { source, follower } = &mut self.followed[index];
+        let (days, metrics) = (&mut self.days, &self.shared.metrics);
+        let (mut lines, mut failed) = (0, None);
+        let outcome = follower.read(|line, position| {
+            lines += 1;
+            let place = Place {
+                source: &source.name,
+                position,
+            };
+            let marked = source.cluster.as_deref().and_then(|c| with_cluster(line, c));
+            let line = marked.as_deref().unwrap_or(line);
+            match days.take(line, place, source.may_repeat) {
+                Ok(Taken::Bad(error)) => {
+                    metrics.bad_lines.inc();
+                    tracing::debug!(%error, log = %source.path.display(), ?position, "a line is not indexed");
+                }
+                Ok(Taken::Future) => metrics.bad_lines.inc(),
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+            failed.is_none() && lines < TURN_LINES
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
         }
-        let Some(position) = self.follower.as_ref().map(|f| f.position().clone()) else {
-            return;
+        outcome.map_err(Trouble::Log)?;
+        Ok(lines >= TURN_LINES)
+    }
+
+    /// Reads a log again for a day that is built anew. Answers whether there is more to do.
+    fn rebuild(&mut self) -> Result<bool, TantivyError> {
+        let Some((day, name, span)) = self.days.to_rebuild() else {
+            return Ok(false);
         };
-        for partition in self.partitions.values_mut().filter(|p| p.pending > 0) {
-            if let Err(error) = partition.commit(&position) {
-                tracing::error!(day = %partition.day, %error, "committing the index failed");
-                return;
+        let source = self.followed.iter().find(|f| f.source.name == name);
+        let Some(source) = source.map(|f| f.source.clone()) else {
+            tracing::warn!(%day, source = %name, "the log that a day was indexed from is not followed any more");
+            self.days.rebuilt(day, &name, None)?;
+            return Ok(true);
+        };
+        let mut follower = match self.again.take() {
+            Some((d, n, follower)) if d == day && n == name => follower,
+            _ => {
+                let begin = day.and_time(NaiveTime::MIN).and_utc();
+                let started = match span.at.file.is_empty() {
+                    true => Follower::since(&source.path, begin.into()),
+                    false => Follower::start(&source.path, span.at.clone()),
+                };
+                started?
             }
-            let searcher = partition.searcher();
-            self.shared
-                .searchers
-                .write()
-                .insert(partition.day, searcher);
+        };
+        let until = self.days.rank(&name, &span.until);
+        let (mut lines, mut failed, mut is_done) = (0, None, false);
+        let days = &mut self.days;
+        follower.read(|line, position| {
+            lines += 1;
+            if days.rank(&name, position) > until {
+                is_done = true;
+                return false;
+            }
+            let marked = source
+                .cluster
+                .as_deref()
+                .and_then(|c| with_cluster(line, c));
+            let line = marked.as_deref().unwrap_or(line);
+            failed = days.take_again(day, line).err();
+            failed.is_none() && lines < REBUILD_LINES
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
         }
-        self.uncommitted = 0;
-        if let Err(error) = write_checkpoint(&self.root, &position) {
-            tracing::error!(%error, "writing the index's checkpoint failed");
+        if is_done || lines < REBUILD_LINES {
+            self.days.rebuilt(day, &name, None)?;
+            tracing::info!(%day, log = %source.path.display(), "a day of the search index was built anew");
+        } else {
+            let at = follower.position().clone();
+            self.days.rebuilt(day, &name, Some(at))?;
+            self.again = Some((day, name, follower));
         }
+        Ok(true)
     }
 
-    /// Drops the oldest days beyond the limits of age and size, never today.
-    fn retain(&mut self) {
-        let today = Utc::now().date_naive();
-        let mut bytes: u64 = self.partitions.values().map(Partition::disk_bytes).sum();
-        while let Some(entry) = self.partitions.first_entry() {
-            let age = u64::try_from((today - *entry.key()).num_days()).unwrap_or_default();
-            let is_old = self.options.max_age_days > 0 && age > self.options.max_age_days;
-            let is_surplus = self.options.max_bytes > 0 && bytes > self.options.max_bytes;
-            if age == 0 || !(is_old || is_surplus) {
-                return;
-            }
-            let (day, partition) = entry.remove_entry();
-            bytes = bytes.saturating_sub(partition.disk_bytes());
-            self.shared.searchers.write().remove(&day);
-            if let Err(error) = partition.remove() {
-                tracing::warn!(%day, %error, "deleting an old index failed");
-            }
+    fn check(&mut self, day: NaiveDate) -> bool {
+        self.shared.metrics.failed("read");
+        if self.days.is_sound(day) {
+            return false;
         }
+        // What is added elsewhere must not be rolled back with it.
+        let outcome = self.commit().and_then(|()| self.days.set_aside(day));
+        if let Err(error) = &outcome {
+            self.recover(error);
+        }
+        outcome.is_ok()
     }
-}
-
-fn checkpoint_path(root: &Path) -> PathBuf {
-    root.join("checkpoint.json")
-}
-
-fn read_checkpoint(root: &Path) -> Position {
-    let text = fs::read(checkpoint_path(root)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
-}
-
-fn write_checkpoint(root: &Path, position: &Position) -> io::Result<()> {
-    let partial = root.join("checkpoint.partial");
-    fs::write(&partial, serde_json::to_vec(position)?)?;
-    fs::rename(partial, checkpoint_path(root))
 }

@@ -18,23 +18,36 @@
 //!   keeps a journal in its data directory for this.
 //! - **Commit on demand**: searches ask for it; otherwise every few seconds. Rejected: a commit each
 //!   half second, which costs two cores 4% for readers who are not there.
-//! - **Sort key** `key` = microseconds << 12 | counter: one fast field orders, pages and filters by time.
+//! - **Sort key** `key` = microseconds << 12 | what tells events of one microsecond apart: one column
+//!   orders, pages and filters by time. It is made of the event alone, so it survives rebuilding.
+//! - **No tree, no copy**: a document is the line and pointers into it. Free text has no positions, so
+//!   quoted texts find all their words, in any order.
 
+pub mod aggregate;
 pub mod api;
+pub mod days;
 pub mod document;
+pub mod event;
 pub mod fields;
 pub mod follower;
 pub mod hub;
+pub mod import;
 pub mod index;
 pub mod indexer;
+pub mod metrics;
+pub mod newest;
 pub mod partition;
 pub mod query;
 pub mod summary;
 pub mod table;
 pub mod window;
+pub mod words;
 
+pub use event::{CLUSTER_ANNOTATION, with_cluster};
 pub use follower::Follower;
 pub use hub::Hub;
-pub use index::{Hit, Index, IndexOptions, Page, Search, SearchError};
+pub use index::{Direction, Hit, Index, IndexOptions, Page, Search, SearchError};
+pub use indexer::Source;
+pub use metrics::Metrics;
 pub use query::QueryError;
 pub use window::Window;

@@ -11,6 +11,12 @@ pub struct Window {
     pub to: DateTime<Utc>,
 }
 
+impl Default for Window {
+    fn default() -> Self {
+        Window::all()
+    }
+}
+
 impl Window {
     /// Everything there is.
     pub fn all() -> Self {

@@ -753,6 +753,24 @@ catalogue! {
         "Watches of audit events that were cut off (slow) or refused (too_many), by reason.";
     verbatim_panics_total: IntCounter, Alpha, [], NONE,
         "Requests answered with 500 because their handler panicked.";
+    verbatim_search_events_indexed_total: IntCounter, Alpha, [], NONE,
+        "Audit events added to the search index.";
+    verbatim_search_events_duplicate_total: IntCounter, Alpha, [], NONE,
+        "Audit events that were in the search index already and were not added again.";
+    verbatim_search_lines_bad_total: IntCounter, Alpha, [], NONE,
+        "Lines of followed logs that are no audit events.";
+    verbatim_search_index_failures_total: IntCounterVec, Alpha, ["operation"], NONE,
+        "Failures while the search index was written or searched, by operation (write, read, log).";
+    verbatim_search_partitions_set_aside_total: IntCounter, Alpha, [], NONE,
+        "Partitions of the search index that were damaged, set aside and built anew from the log.";
+    verbatim_search_log_gaps_total: IntCounter, Alpha, [], NONE,
+        "Times that a followed log had lost the place to go on from before it was indexed.";
+    verbatim_search_partitions: IntGauge, Alpha, [], NONE,
+        "Partitions (days) of the search index.";
+    verbatim_search_partitions_rebuilding: IntGauge, Alpha, [], NONE,
+        "Partitions of the search index that are being built anew from the log.";
+    verbatim_search_index_bytes: IntGauge, Alpha, [], NONE,
+        "Size of the search index on disk.";
 }
 
 impl Metrics {

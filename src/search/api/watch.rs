@@ -150,7 +150,7 @@ impl Filter {
     }
 
     fn takes(&self, selection: &Selection, event: &Recorded) -> bool {
-        let Ok(prepared) = document::prepare(&self.fields, &event.event, 0) else {
+        let Ok(prepared) = document::prepare(&self.fields, &event.event) else {
             return false;
         };
         if !self.matcher.matches(&prepared.document) {

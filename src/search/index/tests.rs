@@ -52,10 +52,8 @@ fn event(n: u32, user: &str, verb: &str, namespace: &str, code: u16) -> String {
 async fn find(index: &Index, query: &str) -> Vec<String> {
     let search = Search {
         query: query.into(),
-        window: Window::all(),
         limit: 100,
-        after: None,
-        namespace: None,
+        ..Search::default()
     };
     let page = index.search(search).await.expect(query);
     page.hits.iter().map(name).collect()
@@ -124,11 +122,8 @@ async fn pages_and_windows() {
     let lines: String = (0..25).map(|n| event(n, "u", "get", "a", 200)).collect();
     bench.append(&lines);
     let mut search = Search {
-        query: String::new(),
-        window: Window::all(),
         limit: 7,
-        after: None,
-        namespace: None,
+        ..Search::default()
     };
     let mut seen = Vec::new();
     loop {

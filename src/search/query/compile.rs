@@ -2,16 +2,22 @@
 
 use std::ops::Bound;
 
+use chrono::Utc;
 use tantivy::Term;
 use tantivy::query::{
-    AllQuery, BooleanQuery, ConstScoreQuery, Occur, Query, RangeQuery, RegexQuery, TermQuery,
+    AllQuery, BooleanQuery, ConstScoreQuery, ExistsQuery, Occur, Query, RangeQuery, RegexQuery,
+    TermQuery,
 };
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::tokenizer::TokenStream;
 
-use crate::search::fields::{self, FIELDS, FieldKind, Fields};
-use crate::search::query::{Condition, Expression, Limit, QueryError};
-use crate::search::window::parse_duration;
+use crate::search::document::first_key;
+use crate::search::fields::{FIELDS, FieldKind, Fields};
+use crate::search::query::body::BodyCheck;
+use crate::search::query::filtered::FilteredQuery;
+use crate::search::query::pipeline::StageQuery;
+use crate::search::query::{Condition, Expression, Limit, QueryError, Target};
+use crate::search::window::{parse_duration, parse_time};
+use crate::search::words;
 
 type Compiled = Result<Box<dyn Query>, QueryError>;
 
@@ -21,16 +27,17 @@ pub(super) fn compile(expression: &Expression, fields: &Fields) -> Compiled {
         Expression::And(parts) => many(parts, Occur::Must, fields),
         Expression::Or(parts) => many(parts, Occur::Should, fields),
         Expression::Not(inner) => Ok(not(compile(inner, fields)?)),
-        Expression::Match(row, condition, at) => {
-            let row = match row {
-                Some(row) if FIELDS[*row].name != "text" => *row,
-                _ => return free_text(condition, *at, fields),
-            };
-            match FIELDS[row].kind {
-                FieldKind::Number | FieldKind::Duration => number(row, condition, *at, fields),
-                FieldKind::Keyword | FieldKind::Name => keyword(row, condition, fields),
-            }
-        }
+        Expression::Match(target, condition, at) => match target {
+            Target::Words => free_text(condition, *at, fields),
+            Target::Row(row) => match FIELDS[*row].kind {
+                FieldKind::Text => free_text(condition, *at, fields),
+                FieldKind::Number | FieldKind::Duration => number(*row, condition, *at, fields),
+                FieldKind::Time => time(*row, condition, *at, fields),
+                FieldKind::Keyword | FieldKind::Name => keyword(*row, condition, fields),
+            },
+            Target::Stage(name) => stage(name, condition, *at, fields),
+            Target::Body(member, path) => body(member, path, condition, fields),
+        },
     }
 }
 
@@ -55,7 +62,10 @@ fn term(term: Term) -> Box<dyn Query> {
 
 fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Compiled {
     let field = fields.at(row);
+    let exists = || ExistsQuery::new(FIELDS[row].name.to_string(), false);
     match condition {
+        Condition::Text(text) if text.is_empty() && FIELDS[row].fast => Ok(not(Box::new(exists()))),
+        Condition::Word(word) if word == "*" && FIELDS[row].fast => Ok(Box::new(exists())),
         Condition::Text(text) => Ok(term(Term::from_field_text(field, &in_case(row, text)))),
         Condition::Word(word) => match wildcard(&in_case(row, word)) {
             Pattern::Plain(text) => Ok(term(Term::from_field_text(field, &text))),
@@ -70,7 +80,7 @@ fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Compiled {
 
 /// Values of closed sets may be written in any case.
 pub(super) fn in_case(row: usize, text: &str) -> String {
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 8] = [
         "RequestReceived",
         "ResponseStarted",
         "ResponseComplete",
@@ -79,12 +89,11 @@ pub(super) fn in_case(row: usize, text: &str) -> String {
         "Metadata",
         "Request",
         "RequestResponse",
-        "request",
     ];
     if FIELDS[row].kind != FieldKind::Name {
         return text.to_string();
     }
-    if FIELDS[row].name == "type" {
+    if !matches!(FIELDS[row].name, "stage" | "level") {
         return text.to_lowercase();
     }
     match NAMES.iter().find(|n| n.eq_ignore_ascii_case(text)) {
@@ -93,8 +102,11 @@ pub(super) fn in_case(row: usize, text: &str) -> String {
     }
 }
 
+/// A word, with its wildcards read.
 pub(super) enum Pattern {
+    /// There are none.
     Plain(String),
+    /// A regular expression for the whole.
     Regex(String),
 }
 
@@ -134,15 +146,18 @@ fn number(row: usize, condition: &Condition, at: usize, fields: &Fields) -> Comp
         Ok(Term::from_field_u64(field, number_of(row, text, at)?))
     };
     match condition {
-        Condition::Word(word) if word == "*" => Ok(Box::new(RangeQuery::new(
-            Bound::Included(Term::from_field_u64(field, 0)),
-            Bound::Unbounded,
+        Condition::Word(word) if word == "*" => Ok(Box::new(ExistsQuery::new(
+            FIELDS[row].name.to_string(),
+            false,
         ))),
         Condition::Word(text) | Condition::Text(text) => {
             let (low, high) = match wildcard_hundred(row, text) {
                 Some(span) => span,
                 None => {
                     let exact = parse(text, at)?;
+                    if matches!(FIELDS[row].name, "code" | "rule") {
+                        return Ok(term(exact));
+                    }
                     let same = exact.clone();
                     return Ok(Box::new(RangeQuery::new(
                         Bound::Included(exact),
@@ -156,14 +171,117 @@ fn number(row: usize, condition: &Condition, at: usize, fields: &Fields) -> Comp
             )))
         }
         Condition::Range(lower, upper) => {
-            let mut lower = bound(lower, |l| parse(&l.text, l.at))?;
+            let lower = bound(lower, |l| parse(&l.text, l.at))?;
             let upper = bound(upper, |l| parse(&l.text, l.at))?;
-            if matches!((&lower, &upper), (Bound::Unbounded, Bound::Unbounded)) {
-                lower = Bound::Included(Term::from_field_u64(field, 0));
-            }
-            Ok(Box::new(RangeQuery::new(lower, upper)))
+            Ok(between(field, lower, upper))
         }
     }
+}
+
+/// A range of numbers, either end of which may be open.
+fn between(field: Field, lower: Bound<Term>, upper: Bound<Term>) -> Box<dyn Query> {
+    let lower = match (lower, &upper) {
+        (Bound::Unbounded, Bound::Unbounded) => Bound::Included(Term::from_field_u64(field, 0)),
+        (lower, _) => lower,
+    };
+    Box::new(RangeQuery::new(lower, upper))
+}
+
+fn time(row: usize, condition: &Condition, at: usize, fields: &Fields) -> Compiled {
+    let field = fields.at(row);
+    let (from, to) = key_span(condition, at)?;
+    Ok(between(
+        field,
+        Bound::Included(Term::from_field_u64(field, from)),
+        Bound::Excluded(Term::from_field_u64(field, to)),
+    ))
+}
+
+/// The sort keys of a time, from and to; `to` is not in it. A point in time is one microsecond, so
+/// people write ranges.
+pub(super) fn key_span(condition: &Condition, at: usize) -> Result<(u64, u64), QueryError> {
+    let now = Utc::now();
+    let micros = |text: &str, at: usize| -> Result<u64, QueryError> {
+        let time = parse_time(text, now).map_err(|m| QueryError::new(at, m))?;
+        Ok(u64::try_from(time.timestamp_micros()).unwrap_or_default())
+    };
+    Ok(match condition {
+        Condition::Word(word) if word == "*" => (0, u64::MAX),
+        Condition::Word(text) | Condition::Text(text) => {
+            let micros = micros(text, at)?;
+            (first_key(micros), first_key(micros + 1))
+        }
+        Condition::Range(lower, upper) => {
+            let from = match lower {
+                None => 0,
+                Some(l) => first_key(micros(&l.text, l.at)? + u64::from(!l.is_inclusive)),
+            };
+            let to = match upper {
+                None => u64::MAX,
+                Some(l) => first_key(micros(&l.text, l.at)? + u64::from(l.is_inclusive)),
+            };
+            (from, to)
+        }
+    })
+}
+
+/// `latency.store:>100ms`: stages called `store` or `store/…`.
+fn stage(name: &str, condition: &Condition, at: usize, fields: &Fields) -> Compiled {
+    let (least, most) = micros_span(condition, at)?;
+    let whole = term(Term::from_field_text(fields.pipeline, name));
+    let parts = regex_query(fields.pipeline, &format!("{}/.*", regex::escape(name)))?;
+    let ran: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Should, whole), (Occur::Should, parts)];
+    let ran = BooleanQuery::new(ran);
+    Ok(Box::new(StageQuery::new(Box::new(ran), name, least, most)))
+}
+
+/// Durations in microseconds, both ends included.
+pub(super) fn micros_span(condition: &Condition, at: usize) -> Result<(u64, u64), QueryError> {
+    Ok(match condition {
+        Condition::Word(word) if word == "*" => (0, u64::MAX),
+        Condition::Word(text) | Condition::Text(text) => {
+            let micros = duration(text, at)?;
+            (micros, micros)
+        }
+        Condition::Range(lower, upper) => {
+            let least = match lower {
+                None => 0,
+                Some(l) => duration(&l.text, l.at)?.saturating_add(u64::from(!l.is_inclusive)),
+            };
+            let most = match upper {
+                None => u64::MAX,
+                Some(l) => duration(&l.text, l.at)?.saturating_sub(u64::from(!l.is_inclusive)),
+            };
+            (least, most)
+        }
+    })
+}
+
+/// A value in a body: events that have all the words are read to see whether it is there.
+fn body(member: &'static str, path: &[String], condition: &Condition, fields: &Fields) -> Compiled {
+    let mut needed: Vec<String> = path.iter().flat_map(|p| words::of(p)).collect();
+    match condition {
+        Condition::Text(text) => needed.extend(words::of(text)),
+        Condition::Word(word) => {
+            if let Pattern::Plain(text) = wildcard(word) {
+                needed.extend(words::of(&text));
+            }
+        }
+        Condition::Range(..) => {}
+    }
+    needed.sort();
+    needed.dedup();
+    let clauses = needed.iter().map(|word| {
+        let term = term(Term::from_field_text(fields.text, word));
+        (Occur::Must, term)
+    });
+    let clauses: Vec<(Occur, Box<dyn Query>)> = clauses.collect();
+    let candidates: Box<dyn Query> = match clauses.is_empty() {
+        true => Box::new(AllQuery),
+        false => Box::new(BooleanQuery::new(clauses)),
+    };
+    let check = BodyCheck::new(fields.event, member, path, condition)?;
+    Ok(Box::new(FilteredQuery { candidates, check }))
 }
 
 /// A number, or a duration in microseconds, as the row has it.
@@ -209,7 +327,7 @@ fn bound(
 
 /// All words must be in the event; a word with wildcards is a pattern for one word.
 fn free_text(condition: &Condition, at: usize, fields: &Fields) -> Compiled {
-    let field = fields.get("text");
+    let field = fields.text;
     let text = match condition {
         Condition::Text(text) => text,
         Condition::Word(word) => match wildcard(&word.to_lowercase()) {
@@ -224,15 +342,13 @@ fn free_text(condition: &Condition, at: usize, fields: &Fields) -> Compiled {
             ));
         }
     };
-    let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-    let mut analyzer = fields::words();
-    let mut stream = analyzer.token_stream(text);
-    while stream.advance() {
-        let word = Term::from_field_text(field, &stream.token().text);
-        clauses.push((Occur::Must, term(word)));
-    }
-    if clauses.is_empty() {
+    let found = words::of(text);
+    if found.is_empty() {
         return Err(QueryError::new(at, "there is no word to look for"));
     }
-    Ok(Box::new(BooleanQuery::new(clauses)))
+    let clauses = found.iter().map(|word| {
+        let word = term(Term::from_field_text(field, word));
+        (Occur::Must, word)
+    });
+    Ok(Box::new(BooleanQuery::new(clauses.collect())))
 }

@@ -136,8 +136,8 @@ fn word(chars: &[char], at: &mut usize, is_value: bool, in_range: bool) -> Kind 
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty()
+    text.starts_with(char::is_alphanumeric)
         && text
             .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'))
+            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '/'))
 }

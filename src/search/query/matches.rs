@@ -5,13 +5,16 @@
 use std::ops::Bound;
 
 use regex::Regex;
-use tantivy::TantivyDocument;
-use tantivy::schema::{Field, Value as _};
-use tantivy::tokenizer::TokenStream;
+use tantivy::schema::Field;
 
-use crate::search::fields::{self, FIELDS, FieldKind, Fields};
-use crate::search::query::compile::{Pattern, in_case, number_of, wildcard, wildcard_hundred};
-use crate::search::query::{Condition, Expression, Limit, QueryError};
+use crate::search::document::EventDocument;
+use crate::search::fields::{FIELDS, FieldKind, Fields};
+use crate::search::query::body::BodyCheck;
+use crate::search::query::compile::{
+    Pattern, in_case, key_span, micros_span, number_of, wildcard, wildcard_hundred,
+};
+use crate::search::query::{Condition, Expression, Limit, QueryError, Target};
+use crate::search::words;
 
 /// A query that can be asked of documents.
 #[derive(Debug)]
@@ -31,6 +34,20 @@ enum Node {
     Words(Field, Vec<String>),
     /// A pattern for one word.
     WordPattern(Field, Regex),
+    /// Any value.
+    Exists(Field),
+    Stage(StageSpan),
+    Body(BodyCheck),
+}
+
+/// Stages of a name that take a time together.
+#[derive(Debug)]
+struct StageSpan {
+    names: Field,
+    micros: Field,
+    stage: String,
+    least: u64,
+    most: u64,
 }
 
 impl Matcher {
@@ -39,7 +56,7 @@ impl Matcher {
     }
 
     /// Whether the document is one that the query finds.
-    pub fn matches(&self, document: &TantivyDocument) -> bool {
+    pub fn matches(&self, document: &EventDocument) -> bool {
         self.0.matches(document)
     }
 }
@@ -53,12 +70,31 @@ fn node(expression: &Expression, fields: &Fields) -> Result<Node, QueryError> {
         Expression::And(parts) => Node::And(all(parts)?),
         Expression::Or(parts) => Node::Or(all(parts)?),
         Expression::Not(inner) => Node::Not(Box::new(node(inner, fields)?)),
-        Expression::Match(row, condition, at) => match row {
-            Some(row) if FIELDS[*row].name != "text" => match FIELDS[*row].kind {
+        Expression::Match(target, condition, at) => match target {
+            Target::Words => free_text(condition, *at, fields)?,
+            Target::Row(row) => match FIELDS[*row].kind {
+                FieldKind::Text => free_text(condition, *at, fields)?,
                 FieldKind::Number | FieldKind::Duration => number(*row, condition, *at, fields)?,
+                FieldKind::Time => {
+                    let (from, to) = key_span(condition, *at)?;
+                    let (from, to) = (Bound::Included(from), Bound::Excluded(to));
+                    Node::Number(fields.key, from, to)
+                }
                 FieldKind::Keyword | FieldKind::Name => keyword(*row, condition, fields)?,
             },
-            _ => free_text(condition, *at, fields)?,
+            Target::Stage(stage) => {
+                let (least, most) = micros_span(condition, *at)?;
+                Node::Stage(StageSpan {
+                    names: fields.pipeline,
+                    micros: fields.pipeline_micros,
+                    stage: stage.clone(),
+                    least,
+                    most,
+                })
+            }
+            Target::Body(member, path) => {
+                Node::Body(BodyCheck::new(fields.event, member, path, condition)?)
+            }
         },
     })
 }
@@ -66,6 +102,10 @@ fn node(expression: &Expression, fields: &Fields) -> Result<Node, QueryError> {
 fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Result<Node, QueryError> {
     let field = fields.at(row);
     Ok(match condition {
+        Condition::Text(text) if text.is_empty() && FIELDS[row].fast => {
+            Node::Not(Box::new(Node::Exists(field)))
+        }
+        Condition::Word(word) if word == "*" && FIELDS[row].fast => Node::Exists(field),
         Condition::Text(text) => Node::Text(field, in_case(row, text)),
         Condition::Word(word) => match wildcard(&in_case(row, word)) {
             Pattern::Plain(text) => Node::Text(field, text),
@@ -118,7 +158,7 @@ fn number(
 }
 
 fn free_text(condition: &Condition, at: usize, fields: &Fields) -> Result<Node, QueryError> {
-    let field = fields.get("text");
+    let field = fields.text;
     let text = match condition {
         Condition::Text(text) => text,
         Condition::Word(word) => match wildcard(&word.to_lowercase()) {
@@ -133,20 +173,10 @@ fn free_text(condition: &Condition, at: usize, fields: &Fields) -> Result<Node, 
             ));
         }
     };
-    match words_of(text) {
+    match words::of(text) {
         words if words.is_empty() => Err(QueryError::new(at, "there is no word to look for")),
         words => Ok(Node::Words(field, words)),
     }
-}
-
-fn words_of(text: &str) -> Vec<String> {
-    let mut analyzer = fields::words();
-    let mut stream = analyzer.token_stream(text);
-    let mut words = Vec::new();
-    while stream.advance() {
-        words.push(stream.token().text.clone());
-    }
-    words
 }
 
 fn whole(pattern: &str) -> Result<Regex, QueryError> {
@@ -155,38 +185,50 @@ fn whole(pattern: &str) -> Result<Regex, QueryError> {
 }
 
 impl Node {
-    fn matches(&self, document: &TantivyDocument) -> bool {
+    fn matches(&self, document: &EventDocument) -> bool {
         match self {
             Node::All => true,
             Node::And(parts) => parts.iter().all(|p| p.matches(document)),
             Node::Or(parts) => parts.iter().any(|p| p.matches(document)),
             Node::Not(inner) => !inner.matches(document),
-            Node::Text(field, text) => texts(document, *field).any(|t| t == text),
-            Node::Pattern(field, regex) => texts(document, *field).any(|t| regex.is_match(t)),
+            Node::Text(field, text) => document.texts(*field).any(|t| t == text),
+            Node::Pattern(field, regex) => document.texts(*field).any(|t| regex.is_match(t)),
             Node::TextRange(field, lower, upper) => {
                 let bounds = (as_str(lower), as_str(upper));
-                texts(document, *field).any(|t| std::ops::RangeBounds::<str>::contains(&bounds, t))
+                document.texts(*field).any(|t| std::ops::RangeBounds::<str>::contains(&bounds, t))
             }
             Node::Number(field, lower, upper) => document
-                .get_all(*field)
-                .filter_map(|v| v.as_u64())
+                .numbers(*field)
                 .any(|n| std::ops::RangeBounds::contains(&(*lower, *upper), &n)),
+            Node::Exists(field) => document.has(*field),
+            Node::Stage(span) => span.matches(document),
+            Node::Body(check) => check.matches(document.line().as_bytes()),
             Node::Words(field, words) => {
                 let mut missing: Vec<&str> = words.iter().map(String::as_str).collect();
-                for text in texts(document, *field) {
-                    let there = words_of(text);
+                for text in document.texts(*field) {
+                    let there = words::of_json(text);
                     missing.retain(|word| !there.iter().any(|w| w == word));
                 }
                 missing.is_empty()
             }
-            Node::WordPattern(field, regex) => texts(document, *field)
-                .any(|text| words_of(text).iter().any(|word| regex.is_match(word))),
+            Node::WordPattern(field, regex) => document.texts(*field)
+                .any(|text| words::of_json(text).iter().any(|word| regex.is_match(word))),
         }
     }
 }
 
-fn texts(document: &TantivyDocument, field: Field) -> impl Iterator<Item = &str> {
-    document.get_all(field).filter_map(|v| v.as_str())
+impl StageSpan {
+    fn matches(&self, document: &EventDocument) -> bool {
+        let stages = document.texts(self.names).zip(document.numbers(self.micros));
+        let of_name = stages.filter(|(name, _)| {
+            let rest = name.strip_prefix(self.stage.as_str());
+            rest.is_some_and(|r| r.is_empty() || r.starts_with('/'))
+        });
+        let took = of_name.fold(None, |sum: Option<u64>, (_, micros)| {
+            Some(sum.unwrap_or_default().saturating_add(micros))
+        });
+        took.is_some_and(|t| (self.least..=self.most).contains(&t))
+    }
 }
 
 fn as_str(bound: &Bound<String>) -> Bound<&str> {
@@ -207,7 +249,7 @@ mod tests {
     /// Two events that differ in most of what can be asked.
     const EVENTS: [&str; 2] = [
         r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/x/pods/web-1","verb":"delete","user":{"username":"alice","groups":["dev","ops"]},"sourceIPs":["10.0.0.1"],"userAgent":"kubectl/v1.36","objectRef":{"resource":"pods","namespace":"x","name":"web-1","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":403,"reason":"Forbidden","message":"pods is Forbidden"},"requestReceivedTimestamp":"2026-01-01T00:00:01.000000Z","stageTimestamp":"2026-01-01T00:00:01.700000Z"}"#,
-        r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"a-2","stage":"ResponseComplete","requestURI":"/apis/apps/v1/deployments","verb":"list","user":{"username":"system:admin"},"objectRef":{"resource":"deployments","apiGroup":"apps","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:02.000000Z","stageTimestamp":"2026-01-01T00:00:02.000100Z"}"#,
+        r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"a-2","stage":"ResponseComplete","requestURI":"/apis/apps/v1/deployments","verb":"list","user":{"username":"system:admin"},"objectRef":{"resource":"deployments","apiGroup":"apps","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:02.000000Z","requestObject":{"spec":{"replicas":3,"template":{"spec":{"containers":[{"image":"nginx:1.25"}]}}}},"stageTimestamp":"2026-01-01T00:00:02.000100Z","annotations":{"audit.verbatim.dev/stages":"{\"stages\":[[\"authentication\",0,10,\"ok\"],[\"store/get\",10,200000,\"ok\"]]}"}}"#,
     ];
 
     #[tokio::test]
@@ -255,13 +297,25 @@ mod tests {
             "-group:*",
             "type:request",
             "failure:Forbidden",
+            "group:\"\"",
+            "time:>=2026-01-01T00:00:02",
+            "time:[2026-01-01 TO 2026-01-01T00:00:02]",
+            "latency.store:>100ms",
+            "latency.store/get:*",
+            "pipeline:authentication",
+            "slowest:store/get",
+            "requestObject.spec.replicas:3",
+            "requestObject.spec.replicas:>3",
+            "requestObject.spec.template.spec.containers.image:nginx*",
+            "nginx",
+            "bytes:>100",
         ] {
             let parsed = parse(query).expect(query);
             let matcher = parsed.matcher(&fields).expect(query);
             let mut expected: Vec<&str> = EVENTS
                 .into_iter()
                 .filter(|event| {
-                    let prepared = document::prepare(&fields, str::as_bytes(event), 0);
+                    let prepared = document::prepare(&fields, str::as_bytes(event));
                     matcher.matches(&prepared.expect("an event").document)
                 })
                 .collect();

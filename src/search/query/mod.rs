@@ -3,11 +3,16 @@
 //! Words side by side are ANDed. `field:value`, quotes, `*` and `?`, `>`, `>=`, `<`, `<=`,
 //! `[a TO b]` (inclusive), `{a TO b}` (exclusive), AND, OR, NOT (or `-`), parentheses, also after a
 //! field. What has no field is looked for as words anywhere in the event, bodies included.
+//! `latency.store:>100ms` asks for one stage of the pipeline, `requestObject.spec.replicas:3` for a
+//! value in a body.
 
+mod body;
 mod compile;
+mod filtered;
 mod lexer;
 mod matches;
 mod parser;
+mod pipeline;
 
 use std::fmt;
 
@@ -24,6 +29,15 @@ pub struct QueryError {
     pub at: usize,
     /// What is wrong.
     pub message: String,
+}
+
+impl QueryError {
+    /// The query and a caret under the character that is wrong, for a terminal.
+    pub fn caret(&self, query: &str) -> String {
+        let wide = |c: char| if c == '\t' { '\t' } else { ' ' };
+        let blanks: String = query.chars().take(self.at).map(wide).collect();
+        format!("{}\n{blanks}^ {}", query.replace('\n', " "), self.message)
+    }
 }
 
 impl fmt::Display for QueryError {
@@ -51,8 +65,20 @@ enum Expression {
     And(Vec<Expression>),
     Or(Vec<Expression>),
     Not(Box<Expression>),
-    /// A row of the field table, or `None` for free text.
-    Match(Option<usize>, Condition, usize),
+    Match(Target, Condition, usize),
+}
+
+/// What a condition is about.
+#[derive(Clone, Debug, PartialEq)]
+enum Target {
+    /// Words anywhere.
+    Words,
+    /// A row of the field table.
+    Row(usize),
+    /// The duration of a stage of the pipeline.
+    Stage(String),
+    /// A value in a body: the member of the event, and the way from there.
+    Body(&'static str, Vec<String>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +114,11 @@ impl Query {
     pub fn matcher(&self, fields: &Fields) -> Result<Matcher, QueryError> {
         Matcher::new(&self.0, fields)
     }
+}
+
+/// Finds what is wrong with a query without an index, compilation included.
+pub fn check(text: &str) -> Result<(), QueryError> {
+    parse(text)?.compile(&Fields::new()).map(drop)
 }
 
 /// A text as it stands in quotes.
@@ -126,6 +157,10 @@ mod tests {
                 0,
                 "unknown field \"zzz\"; fields are auditID, user, ",
             ),
+            ("time:>yesterday", 5, "\"yesterday\" is not a time"),
+            ("latency.store:>5", 14, "\"5\" is not a duration"),
+            ("requestObject.:1", 0, "a path must follow requestObject."),
+            ("user:[a* TO b] -code:4z", 21, "\"4z\" is not a number"),
         ] {
             let error = parse(text)
                 .and_then(|q| q.compile(&fields).map(drop))
@@ -133,6 +168,15 @@ mod tests {
             assert_eq!(error.at, at, "{text}: {error}");
             assert!(error.message.starts_with(message), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn carets() {
+        let error = parse("user:alice AND").expect_err("is incomplete");
+        assert_eq!(
+            error.caret("user:alice AND"),
+            "user:alice AND\n              ^ something must follow AND"
+        );
     }
 
     #[test]

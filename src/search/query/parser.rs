@@ -2,7 +2,7 @@
 
 use crate::search::fields::{self, FIELDS};
 use crate::search::query::lexer::{Kind, Token};
-use crate::search::query::{Condition, Expression, Limit, QueryError};
+use crate::search::query::{Condition, Expression, Limit, QueryError, Target};
 
 /// Deeper nesting is refused.
 const DEPTH_MAX: usize = 100;
@@ -17,7 +17,7 @@ pub(super) fn parse(tokens: &[Token], end: usize) -> Result<Expression, QueryErr
         end,
         depth: 0,
     };
-    let expression = parser.or(None)?;
+    let expression = parser.or(&Target::Words)?;
     match parser.peek() {
         None => Ok(expression),
         Some(token) => Err(match token.kind {
@@ -51,11 +51,11 @@ impl<'t> Parser<'t> {
         is_there
     }
 
-    fn or(&mut self, field: Option<usize>) -> Result<Expression, QueryError> {
-        let mut parts = vec![self.and(field)?];
+    fn or(&mut self, target: &Target) -> Result<Expression, QueryError> {
+        let mut parts = vec![self.and(target)?];
         while self.eat(&Kind::Or) {
             self.needs_operand("OR")?;
-            parts.push(self.and(field)?);
+            parts.push(self.and(target)?);
         }
         Ok(match parts.len() {
             1 => parts.remove(0),
@@ -63,8 +63,8 @@ impl<'t> Parser<'t> {
         })
     }
 
-    fn and(&mut self, field: Option<usize>) -> Result<Expression, QueryError> {
-        let mut parts = vec![self.not(field)?];
+    fn and(&mut self, target: &Target) -> Result<Expression, QueryError> {
+        let mut parts = vec![self.not(target)?];
         loop {
             if self.eat(&Kind::And) {
                 self.needs_operand("AND")?;
@@ -74,7 +74,7 @@ impl<'t> Parser<'t> {
             {
                 break;
             }
-            parts.push(self.not(field)?);
+            parts.push(self.not(target)?);
         }
         Ok(match parts.len() {
             1 => parts.remove(0),
@@ -92,15 +92,15 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn not(&mut self, field: Option<usize>) -> Result<Expression, QueryError> {
+    fn not(&mut self, target: &Target) -> Result<Expression, QueryError> {
         if self.eat(&Kind::Not) {
             self.needs_operand("NOT")?;
             self.deeper(self.end)?;
-            let inner = self.not(field)?;
+            let inner = self.not(target)?;
             self.depth -= 1;
             return Ok(Expression::Not(Box::new(inner)));
         }
-        self.clause(field)
+        self.clause(target)
     }
 
     fn deeper(&mut self, at: usize) -> Result<(), QueryError> {
@@ -111,14 +111,14 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    fn clause(&mut self, field: Option<usize>) -> Result<Expression, QueryError> {
+    fn clause(&mut self, target: &Target) -> Result<Expression, QueryError> {
         let Some(token) = self.take() else {
             return Err(QueryError::new(self.end, "something is missing here"));
         };
         match &token.kind {
             Kind::Open => {
                 self.deeper(token.at)?;
-                let inner = self.or(field)?;
+                let inner = self.or(target)?;
                 self.depth -= 1;
                 if self.eat(&Kind::Close) {
                     return Ok(inner);
@@ -129,8 +129,7 @@ impl<'t> Parser<'t> {
                 }
             }
             Kind::Field(name) => {
-                let (row, _) = fields::find(name)
-                    .ok_or_else(|| QueryError::new(token.at, unknown_field(name)))?;
+                let found = target_of(name).map_err(|m| QueryError::new(token.at, m))?;
                 let value = match self.peek() {
                     None => None,
                     Some(t) => match t.kind {
@@ -142,20 +141,20 @@ impl<'t> Parser<'t> {
                     let at = self.peek().map_or(self.end, |t| t.at);
                     return Err(QueryError::new(at, format!("a value must follow {name}:")));
                 }
-                self.clause(Some(row))
+                self.clause(&found)
             }
             Kind::Word(word) => Ok(Expression::Match(
-                field,
+                target.clone(),
                 Condition::Word(word.clone()),
                 token.at,
             )),
             Kind::Text(text) => Ok(Expression::Match(
-                field,
+                target.clone(),
                 Condition::Text(text.clone()),
                 token.at,
             )),
-            Kind::Compare(operator) => self.comparison(field, operator, token.at),
-            Kind::RangeOpen(is_inclusive) => self.range(field, *is_inclusive, token.at),
+            Kind::Compare(operator) => self.comparison(target, operator, token.at),
+            Kind::RangeOpen(is_inclusive) => self.range(target, *is_inclusive, token.at),
             Kind::RangeClose(_) => Err(QueryError::new(token.at, "there is no range to close")),
             Kind::Close => Err(QueryError::new(
                 token.at,
@@ -169,7 +168,7 @@ impl<'t> Parser<'t> {
 
     fn comparison(
         &mut self,
-        field: Option<usize>,
+        target: &Target,
         operator: &str,
         at: usize,
     ) -> Result<Expression, QueryError> {
@@ -192,12 +191,12 @@ impl<'t> Parser<'t> {
             true => Condition::Range(limit, None),
             false => Condition::Range(None, limit),
         };
-        Ok(Expression::Match(field, condition, at))
+        Ok(Expression::Match(target.clone(), condition, at))
     }
 
     fn range(
         &mut self,
-        field: Option<usize>,
+        target: &Target,
         is_inclusive: bool,
         at: usize,
     ) -> Result<Expression, QueryError> {
@@ -217,7 +216,11 @@ impl<'t> Parser<'t> {
             }
             _ => return Err(QueryError::new(close.map_or(self.end, |t| t.at), FORM)),
         }
-        Ok(Expression::Match(field, Condition::Range(lower, upper), at))
+        Ok(Expression::Match(
+            target.clone(),
+            Condition::Range(lower, upper),
+            at,
+        ))
     }
 
     /// A bound of a range; `*` is none.
@@ -233,6 +236,32 @@ impl<'t> Parser<'t> {
             })),
             _ => Err(QueryError::new(at, "a range is written [400 TO 499]")),
         }
+    }
+}
+
+/// What a name before a colon stands for.
+fn target_of(name: &str) -> Result<Target, String> {
+    if let Some((row, _)) = fields::find(name) {
+        return Ok(Target::Row(row));
+    }
+    let (head, rest) = name.split_once('.').unwrap_or((name, ""));
+    for member in ["requestObject", "responseObject"] {
+        if !head.eq_ignore_ascii_case(member) {
+            continue;
+        }
+        let path: Vec<String> = rest.split('.').map(str::to_string).collect();
+        if path.iter().any(String::is_empty) {
+            return Err(format!(
+                "a path must follow {member}., as in {member}.spec.replicas"
+            ));
+        }
+        return Ok(Target::Body(member, path));
+    }
+    match fields::find(head) {
+        Some((_, row)) if row.name == "latency" && !rest.is_empty() => {
+            Ok(Target::Stage(rest.to_string()))
+        }
+        _ => Err(unknown_field(name)),
     }
 }
 

@@ -1,0 +1,146 @@
+//! `requestObject.spec.replicas:3`: a value at a path in a body. Bodies are not indexed by path; events
+//! that hold all the words are read and looked into.
+
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tantivy::schema::{Field, Value as _};
+use tantivy::{SegmentReader, TantivyDocument};
+
+use crate::search::query::compile::{Pattern, wildcard};
+use crate::search::query::filtered::{Check, Look};
+use crate::search::query::{Condition, Limit, QueryError};
+
+/// Blocks of stored events that are kept unpacked.
+const CACHED_BLOCKS: usize = 4;
+
+/// Whether an event has a value at a path.
+#[derive(Clone, Debug)]
+pub(super) struct BodyCheck {
+    event: Field,
+    member: &'static str,
+    path: Vec<String>,
+    wanted: Wanted,
+}
+
+#[derive(Clone, Debug)]
+enum Wanted {
+    Text(String),
+    Pattern(Regex),
+    Between(Option<Limit>, Option<Limit>),
+}
+
+impl Check for BodyCheck {
+    fn open(&self, reader: &SegmentReader) -> tantivy::Result<Look> {
+        let store = reader.get_store_reader(CACHED_BLOCKS)?;
+        let check = self.clone();
+        Ok(Box::new(move |doc| {
+            let Ok(document) = store.get::<TantivyDocument>(doc) else {
+                // What cannot be read is found and shown when the event itself is.
+                return true;
+            };
+            let event = document.get_first(check.event);
+            let event = event.as_ref().and_then(|v| v.as_bytes());
+            check.matches(event.unwrap_or_default())
+        }))
+    }
+}
+
+impl BodyCheck {
+    pub(super) fn new(
+        event: Field,
+        member: &'static str,
+        path: &[String],
+        condition: &Condition,
+    ) -> Result<Self, QueryError> {
+        Ok(BodyCheck {
+            event,
+            member,
+            path: path.to_vec(),
+            wanted: Wanted::of(condition)?,
+        })
+    }
+
+    /// Looks into an event's JSON text.
+    pub(super) fn matches(&self, event: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Bodies<'a> {
+            #[serde(borrow)]
+            request_object: Option<&'a RawValue>,
+            #[serde(borrow)]
+            response_object: Option<&'a RawValue>,
+        }
+        let Ok(bodies) = serde_json::from_slice::<Bodies<'_>>(event) else {
+            return false;
+        };
+        let body = match self.member {
+            "requestObject" => bodies.request_object,
+            _ => bodies.response_object,
+        };
+        let tree = body.and_then(|b| serde_json::from_str::<Value>(b.get()).ok());
+        tree.is_some_and(|tree| self.wanted.is_at(&tree, &self.path))
+    }
+}
+
+impl Wanted {
+    fn of(condition: &Condition) -> Result<Self, QueryError> {
+        Ok(match condition {
+            Condition::Text(text) => Wanted::Text(text.clone()),
+            Condition::Range(lower, upper) => Wanted::Between(lower.clone(), upper.clone()),
+            Condition::Word(word) => match wildcard(word) {
+                Pattern::Plain(text) => Wanted::Text(text),
+                Pattern::Regex(pattern) => Wanted::Pattern(
+                    Regex::new(&format!("^(?s:{pattern})$"))
+                        .map_err(|e| QueryError::new(0, e.to_string()))?,
+                ),
+            },
+        })
+    }
+
+    /// Whether it is at a path. Lists are entered: any of their items will do. A name with dots in it
+    /// may be part of the path.
+    fn is_at(&self, tree: &Value, path: &[String]) -> bool {
+        match tree {
+            Value::Array(items) => items.iter().any(|item| self.is_at(item, path)),
+            Value::Object(members) => (1..=path.len()).any(|length| {
+                let (name, rest) = path.split_at(length);
+                let member = members.get(&name.join("."));
+                member.is_some_and(|member| self.is_at(member, rest))
+            }),
+            leaf if path.is_empty() => self.is(leaf),
+            _ => false,
+        }
+    }
+
+    fn is(&self, leaf: &Value) -> bool {
+        let text = match leaf {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match self {
+            Wanted::Text(wanted) => text == *wanted,
+            Wanted::Pattern(pattern) => pattern.is_match(&text),
+            Wanted::Between(lower, upper) => {
+                let above = lower.as_ref().is_none_or(|l| {
+                    let order = compare(&text, &l.text);
+                    order.is_gt() || (l.is_inclusive && order.is_eq())
+                });
+                let below = upper.as_ref().is_none_or(|l| {
+                    let order = compare(&text, &l.text);
+                    order.is_lt() || (l.is_inclusive && order.is_eq())
+                });
+                above && below
+            }
+        }
+    }
+}
+
+/// As numbers where both are, else as texts.
+fn compare(a: &str, b: &str) -> std::cmp::Ordering {
+    match (a.parse::<f64>(), b.parse::<f64>()) {
+        (Ok(x), Ok(y)) => x.total_cmp(&y),
+        _ => a.cmp(b),
+    }
+}

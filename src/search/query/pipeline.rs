@@ -1,0 +1,61 @@
+//! `latency.store:>100ms`: how long a stage of the pipeline took, from the two columns that hold names
+//! and durations in the same order.
+
+use tantivy::SegmentReader;
+use tantivy::query::Query;
+
+use crate::search::fields::PIPELINE_MICROS;
+use crate::search::query::filtered::{Check, FilteredQuery, Look};
+
+/// Events in which stages of a name took a time in a span, together.
+pub(super) type StageQuery = FilteredQuery<StageCheck>;
+
+impl StageQuery {
+    /// `candidates` are the events in which the stage ran.
+    pub(super) fn new(candidates: Box<dyn Query>, stage: &str, least: u64, most: u64) -> Self {
+        FilteredQuery {
+            candidates,
+            check: StageCheck {
+                stage: stage.into(),
+                least,
+                most,
+            },
+        }
+    }
+}
+
+/// The check.
+#[derive(Clone, Debug)]
+pub(super) struct StageCheck {
+    stage: String,
+    least: u64,
+    most: u64,
+}
+
+impl Check for StageCheck {
+    fn open(&self, reader: &SegmentReader) -> tantivy::Result<Look> {
+        let columns = reader.fast_fields();
+        let micros = columns.column_opt::<u64>(PIPELINE_MICROS)?;
+        let (Some(names), Some(micros)) = (columns.str("pipeline")?, micros) else {
+            return Ok(Box::new(|_| false));
+        };
+        let mut wanted = Vec::with_capacity(names.num_terms());
+        let mut terms = names.dictionary().stream()?;
+        while terms.advance() {
+            let rest = terms.key().strip_prefix(self.stage.as_bytes());
+            wanted.push(rest.is_some_and(|r| r.is_empty() || r.starts_with(b"/")));
+        }
+        let (least, most) = (self.least, self.most);
+        Ok(Box::new(move |doc| {
+            let stages = names.term_ords(doc).zip(micros.values_for_doc(doc));
+            let of_name = stages.filter(|(ord, _)| {
+                usize::try_from(*ord).is_ok_and(|o| wanted.get(o).copied().unwrap_or(false))
+            });
+            let mut took = None;
+            for (_, micros) in of_name {
+                took = Some(took.unwrap_or(0u64).saturating_add(micros));
+            }
+            took.is_some_and(|t| (least..=most).contains(&t))
+        }))
+    }
+}
