@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 VENV := target/python
 
-.PHONY: run build test golden check build-tools test-tools
+.PHONY: run build test golden bench-record check build-tools test-tools
 
 # Builds the server and starts it on the embedded store, with nothing configured.
 run: build
@@ -21,6 +21,10 @@ test: build-tools test-tools
 golden: build-tools test-tools
 	cargo build --locked
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/golden
+
+# How fast the record is indexed and searched: prints a table with the targets.
+bench-record: build
+	./target/release/verbatim bench-record $(FLAGS)
 
 # What the gate checks before the tests.
 check: build-tools

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,7 +22,7 @@ pub const BASE: &str = "/apis/audit.verbatim.dev/v1alpha1";
 
 /// The client.
 pub struct Client {
-    http: HyperClient<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     server: String,
     token: Option<String>,
 }
@@ -53,11 +53,28 @@ impl Client {
 
     /// Gets JSON. Refusals and errors become sentences that say what to do next.
     pub async fn get(&self, path_and_query: &str) -> anyhow::Result<Value> {
+        self.ask(Method::GET, path_and_query, Bytes::new()).await
+    }
+
+    /// Posts JSON text and answers JSON.
+    pub async fn post_bytes(&self, path: &str, body: Bytes) -> anyhow::Result<Value> {
+        self.ask(Method::POST, path, body).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Value> {
         let uri: Uri = format!("{}{path_and_query}", self.server)
             .parse()
             .with_context(|| format!("{:?} is not a URL", self.server))?;
-        let mut request = Request::get(uri)
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
             .header("accept", "application/json")
+            .header("content-type", "application/json")
             .header(
                 "user-agent",
                 concat!("verbatim/", env!("CARGO_PKG_VERSION")),
@@ -65,7 +82,7 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let request = request.body(Empty::new()).context("the request")?;
+        let request = request.body(Full::new(body)).context("the request")?;
         let answer = tokio::time::timeout(TIMEOUT, self.http.request(request)).await;
         let answer = answer
             .map_err(|_| anyhow!("{} did not answer within {TIMEOUT:?}", self.server))?

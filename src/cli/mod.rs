@@ -1,7 +1,10 @@
 //! The command line: one file per subcommand. `serve` reads its own flags (pflag's syntax); all
 //! others are clap's.
 
+pub mod bench;
 pub mod client;
+pub mod collect;
+pub mod import;
 pub mod kubeconfig;
 pub mod policy;
 pub mod print;
@@ -26,6 +29,9 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve::command())
+        .subcommand(collect::command())
+        .subcommand(import::command())
+        .subcommand(bench::command())
         .subcommand(search::command())
         .subcommand(why::command())
         .subcommand(top::top_command())
@@ -51,6 +57,11 @@ pub fn main() -> ExitCode {
         let flags: Vec<String> = flags.map(|a| a.to_string_lossy().into_owned()).collect();
         return serve::main(&flags);
     }
+    if args.get(1).is_some_and(|arg| arg == "collect") {
+        let flags = args[2..].iter();
+        let flags: Vec<String> = flags.map(|a| a.to_string_lossy().into_owned()).collect();
+        return collect::main(&flags);
+    }
     match command().try_get_matches_from(args) {
         Ok(matches) => run(&matches),
         Err(error) => {
@@ -74,6 +85,8 @@ fn run(matches: &clap::ArgMatches) -> ExitCode {
             println!("Kubernetes API {KUBERNETES_VERSION}");
             ExitCode::SUCCESS
         }
+        Some(("import", args)) => block_on_many(import::run(args)),
+        Some(("bench-record", args)) => block_on_many(bench::run(args)),
         Some(("search", args)) => block_on(search::run(args)),
         Some(("why", args)) => block_on(why::run(args)),
         Some(("top", args)) => block_on(top::run_top(args)),
@@ -86,6 +99,21 @@ fn run(matches: &clap::ArgMatches) -> ExitCode {
 /// Runs a hand tool; its errors exit with 2, so that scripts can tell them from "nothing found".
 fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => Err(error.into()),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+/// Runs a tool that works on several threads.
+fn block_on_many(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let outcome = match runtime {

@@ -10,8 +10,21 @@ use crate::server::options::{FLAGS, Flag, Kind, ServerOptions, Status, Values};
 use crate::server::{Running, Server};
 use crate::telemetry::logging;
 
+/// What differs between the commands that serve.
+pub(super) struct Wording {
+    /// Tells a person what to do next.
+    pub(super) announce: fn(&Running),
+}
+
 /// For help and completion; the flags themselves are parsed in pflag's way.
 pub fn command() -> Command {
+    Command::new("serve")
+        .about("Serve the Kubernetes API (takes kube-apiserver's flags)")
+        .args(args())
+}
+
+/// The flags as clap has them.
+pub(super) fn args() -> Vec<Arg> {
     let flags = FLAGS.iter().map(|flag| {
         let action = match flag.kind {
             Kind::Bool => ArgAction::SetTrue,
@@ -26,15 +39,13 @@ pub fn command() -> Command {
             name => arg.long(name),
         }
     });
-    Command::new("serve")
-        .about("Serve the Kubernetes API (takes kube-apiserver's flags)")
-        .args(flags)
+    flags.collect()
 }
 
 /// Serves until SIGTERM or SIGINT. A second signal ends the process at once.
 pub fn main(args: &[String]) -> ExitCode {
     if args.iter().any(|a| a == "--help" || a == "-h") {
-        print!("{}", help());
+        print!("{}", help(HELP));
         return ExitCode::SUCCESS;
     }
     if args.iter().any(|a| a.starts_with("--version")) {
@@ -48,18 +59,23 @@ pub fn main(args: &[String]) -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return fail(&error),
     };
+    run(options, &values, &Wording { announce })
+}
+
+/// Serves with options until SIGTERM or SIGINT.
+pub(super) fn run(options: ServerOptions, values: &Values, wording: &Wording) -> ExitCode {
     let log = &options.logging;
     let _flush_at_end = logging::install(log.format, log.verbosity, &log.vmodule);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(options, &values)),
+        Ok(runtime) => runtime.block_on(serve(options, values, wording)),
         Err(error) => fail(&error),
     }
 }
 
-async fn serve(options: ServerOptions, values: &Values) -> ExitCode {
+async fn serve(options: ServerOptions, values: &Values, wording: &Wording) -> ExitCode {
     for flag in values.without_effect() {
         if let Some(line) = without_effect(flag) {
             eprintln!("{line}");
@@ -80,7 +96,7 @@ async fn serve(options: ServerOptions, values: &Values) -> ExitCode {
         _ = terminate.recv() => return ExitCode::SUCCESS,
         _ = interrupt.recv() => return ExitCode::SUCCESS,
     };
-    announce(&running);
+    (wording.announce)(&running);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -115,11 +131,12 @@ fn without_effect(flag: &Flag) -> Option<String> {
     }
 }
 
-fn help() -> String {
-    let mut out = String::from(
-        "Serve the Kubernetes API.\n\nWithout flags: data in ./verbatim-data, an embedded store, \
-         an own CA, port 6443,\naudit and search on. All of kube-apiserver's flags are accepted.\n",
-    );
+const HELP: &str = "Serve the Kubernetes API.\n\nWithout flags: data in ./verbatim-data, an embedded store, \
+     an own CA, port 6443,\naudit and search on. All of kube-apiserver's flags are accepted.\n";
+
+/// An introduction, and every flag.
+pub(super) fn help(introduction: &str) -> String {
+    let mut out = String::from(introduction);
     let mut section = None;
     for flag in FLAGS {
         if section != Some(flag.section) {
@@ -146,7 +163,7 @@ mod tests {
 
     #[test]
     fn help_names_every_flag() {
-        let help = help();
+        let help = help(HELP);
         for flag in FLAGS {
             assert!(help.contains(flag.name));
         }

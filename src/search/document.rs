@@ -378,7 +378,10 @@ impl Writer<'_> {
         let f = self.fields;
         self.keyword(f.by, &trace.by);
         self.keyword(f.manager, &trace.field_manager);
-        let (class, details) = trace.because.split_once(": ").unwrap_or((&trace.because, ""));
+        let (class, details) = trace
+            .because
+            .split_once(": ")
+            .unwrap_or((&trace.because, ""));
         self.keyword(f.cause, class);
         self.words(details);
         self.keyword(f.request_id, &trace.request_id);

@@ -1,5 +1,7 @@
 //! `Index`: the handle that everybody else holds.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,11 +16,12 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::search::aggregate::{self, Aggregated, Aggregation};
 use crate::search::days::{Days, Shared};
-use crate::search::document;
+use crate::search::document::{self, Prepared};
 use crate::search::fields::Fields;
 use crate::search::indexer::{Indexer, Request, Source};
 use crate::search::metrics::Metrics;
 use crate::search::newest::{self, Span};
+use crate::search::partition::Known;
 use crate::search::query::{self, Query, QueryError};
 use crate::search::window::Window;
 
@@ -238,6 +241,36 @@ impl Index {
             ..Search::default()
         };
         Ok(self.search(search).await?.hits)
+    }
+
+    /// Which of the events can be found by now. `prepared` gets one out of an item.
+    pub async fn known<T: Send + 'static>(
+        &self,
+        items: Vec<T>,
+        prepared: fn(&T) -> &Prepared,
+    ) -> (Vec<T>, Result<Vec<bool>, SearchError>) {
+        let searchers = self.shared.searchers.read().clone();
+        let fields = self.fields.clone();
+        let work = move || {
+            let mut days: BTreeMap<NaiveDate, Known> = BTreeMap::new();
+            let known = items.iter().map(|item| {
+                let event = prepared(item);
+                let Some(searcher) = searchers.get(&event.day) else {
+                    return Ok(false);
+                };
+                let known = match days.entry(event.day) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(Known::of(searcher, &fields)?),
+                };
+                known.contains(&fields, event.document.audit_id(&fields), event.key)
+            });
+            let known = known.collect::<tantivy::Result<Vec<bool>>>();
+            (items, known.map_err(SearchError::from))
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(answer) => answer,
+            Err(_) => (Vec::new(), Err(SearchError::Aborted)),
+        }
     }
 
     /// Runs a search on a thread of its own. Where a day cannot be read, the indexer looks at it; if

@@ -44,8 +44,8 @@ struct Payload {
     rebuild: BTreeMap<String, Span>,
 }
 
-/// Finds events that are in the committed part already.
-struct Known {
+/// Finds events that are in the committed part of a day already.
+pub(super) struct Known {
     segments: Vec<(Arc<InvertedIndexReader>, Column<u64>)>,
 }
 
@@ -276,7 +276,7 @@ impl Partition {
 }
 
 impl Known {
-    fn of(searcher: &Searcher, fields: &Fields) -> tantivy::Result<Self> {
+    pub(super) fn of(searcher: &Searcher, fields: &Fields) -> tantivy::Result<Self> {
         let segments = searcher.segment_readers().iter();
         let segments = segments.map(|segment| {
             let ids = segment.inverted_index(fields.audit_id)?;
@@ -287,7 +287,12 @@ impl Known {
         })
     }
 
-    fn contains(&self, fields: &Fields, audit_id: &str, key: u64) -> tantivy::Result<bool> {
+    pub(super) fn contains(
+        &self,
+        fields: &Fields,
+        audit_id: &str,
+        key: u64,
+    ) -> tantivy::Result<bool> {
         let term = Term::from_field_text(fields.audit_id, audit_id);
         for (ids, keys) in &self.segments {
             let Some(info) = ids.get_term_info(&term)? else {

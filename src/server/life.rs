@@ -17,10 +17,12 @@ use super::http::App;
 use super::listener::Listener;
 use super::options::{CertificateFiles, ServerOptions, TlsOptions};
 use super::pki::{self, Pki, PkiError};
+use super::senders;
 use super::tls::{self, TlsError};
 use super::wiring::{self, Wired};
 use crate::base::Tasks;
 use crate::filters::shutdown::Drain;
+use crate::search::FollowedLog;
 use crate::telemetry::Metrics;
 
 /// How long connections get to close once no request is left.
@@ -79,6 +81,8 @@ pub struct Running {
     pub kubeconfig: Option<PathBuf>,
     /// CA that signed the serving certificate, when the server made it.
     pub ca_cert: Option<PathBuf>,
+    /// Clusters that send audit events here, and the kubeconfig for each.
+    pub senders: Vec<(String, PathBuf)>,
     /// Its metrics.
     pub metrics: Arc<Metrics>,
     wired: Wired,
@@ -113,6 +117,7 @@ impl Server {
             Some(pki) => Some(write_kubeconfig(&options, pki, address)?),
             None => None,
         };
+        let senders = senders::kubeconfigs(&options, pki.as_ref())?;
 
         let wired = wiring::wire(&options, &metrics, &drain, &background).await?;
         let shutting_down = Arc::new(AtomicBool::new(false));
@@ -131,6 +136,7 @@ impl Server {
             address,
             kubeconfig,
             ca_cert: pki.map(|pki| pki.ca_cert),
+            senders,
             metrics: metrics.clone(),
             wired,
             drain,
@@ -170,6 +176,11 @@ impl Running {
     /// The URL of the API.
     pub fn url(&self) -> String {
         format!("https://{}", reachable(self.address))
+    }
+
+    /// Logs of other API servers that are followed.
+    pub fn followed(&self) -> &[FollowedLog] {
+        &self.options.collect.follow
     }
 
     /// What was wired, for tests and tools.

@@ -18,6 +18,7 @@ mod listener;
 pub mod options;
 pub mod pki;
 mod root;
+mod senders;
 mod tls;
 mod wiring;
 

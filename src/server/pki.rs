@@ -111,6 +111,30 @@ impl Pki {
         self.ensure_service_account_key()
     }
 
+    /// Makes a client certificate for a user where it is missing. Answers certificate and key.
+    pub fn ensure_client(&self, user: &str) -> Result<(PathBuf, PathBuf), PkiError> {
+        let file = |extension: &str| {
+            let name: String = user
+                .chars()
+                .map(|c| if c == ':' { '-' } else { c })
+                .collect();
+            self.ca_cert.with_file_name(format!("{name}.{extension}"))
+        };
+        let (cert, key) = (file("crt"), file("key"));
+        self.ensure_leaf(
+            &self.ensure_ca()?,
+            &Leaf {
+                cert: &cert,
+                key: &key,
+                common_name: user,
+                organization: None,
+                usage: ExtendedKeyUsagePurpose::ClientAuth,
+                names: &[],
+            },
+        )?;
+        Ok((cert, key))
+    }
+
     fn ensure_ca(&self) -> Result<Issuer<'static, KeyPair>, PkiError> {
         if self.ca_cert.exists() && self.ca_key.exists() {
             let key = KeyPair::from_pem(&read(&self.ca_key)?)?;
@@ -163,16 +187,29 @@ impl Pki {
 
     /// Writes a kubeconfig for the administrator, readable by the owner only.
     pub fn write_kubeconfig(&self, path: &Path, server: &str) -> Result<(), PkiError> {
+        let user = "kubernetes-admin";
+        self.write_client_kubeconfig(path, server, user, &self.admin_cert, &self.admin_key)
+    }
+
+    /// Writes a kubeconfig for any user, readable by the owner only.
+    pub fn write_client_kubeconfig(
+        &self,
+        path: &Path,
+        server: &str,
+        user: &str,
+        certificate: &Path,
+        key: &Path,
+    ) -> Result<(), PkiError> {
         let embed = |file: &Path| Ok::<_, PkiError>(STANDARD.encode(read(file)?));
         let text = format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: verbatim\n  cluster:\n    server: \
-             {server}\n    certificate-authority-data: {}\nusers:\n- name: kubernetes-admin\n  \
+             {server}\n    certificate-authority-data: {}\nusers:\n- name: '{user}'\n  \
              user:\n    client-certificate-data: {}\n    client-key-data: {}\ncontexts:\n- name: \
              verbatim\n  context:\n    cluster: verbatim\n    user: \
-             kubernetes-admin\ncurrent-context: verbatim\n",
+             '{user}'\ncurrent-context: verbatim\n",
             embed(&self.ca_cert)?,
-            embed(&self.admin_cert)?,
-            embed(&self.admin_key)?,
+            embed(certificate)?,
+            embed(key)?,
         );
         write_private(path, &text)
     }

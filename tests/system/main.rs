@@ -4,9 +4,11 @@
 #[path = "../common/etcd.rs"]
 mod etcd;
 
+mod collect;
 mod crash;
 mod golden;
 mod hook_server;
+mod index;
 mod kubectl;
 mod kubectl_versions;
 mod ledger;

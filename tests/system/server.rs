@@ -49,9 +49,14 @@ pub(crate) fn free_port() -> u16 {
 impl Server {
     /// Starts a server with `extra` flags and waits until it serves.
     pub(crate) fn start(store: Store, extra: &[&str]) -> Self {
+        Self::start_as("serve", store, extra)
+    }
+
+    fn start_as(command: &str, store: Store, extra: &[&str]) -> Self {
         let dir = TempDir::new().expect("a temporary folder");
         let etcd = (store == Store::Etcd).then(Etcd::start);
         let mut args: Vec<String> = vec![
+            command.into(),
             "--data-dir".into(),
             dir.path().join("data").display().to_string(),
             "--bind-address".into(),
@@ -73,6 +78,11 @@ impl Server {
             _dir: Some(dir),
             _etcd: etcd,
         }
+    }
+
+    /// Starts `verbatim collect`.
+    pub(crate) fn collect(extra: &[&str]) -> Self {
+        Self::start_as("collect", Store::Embedded, extra)
     }
 
     /// URL of the API.
@@ -128,7 +138,6 @@ impl Server {
 
 fn spawn(args: &[String], port: u16) -> (Child, Arc<Mutex<String>>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_verbatim"))
-        .arg("serve")
         .args(args)
         .args(["--secure-port", &port.to_string()])
         .stdin(Stdio::null())
@@ -142,7 +151,9 @@ fn spawn(args: &[String], port: u16) -> (Child, Arc<Mutex<String>>) {
     let copy = log.clone();
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if line.contains("serves the Kubernetes API at") {
+            if line.contains("serves the Kubernetes API at")
+                || line.contains("collects audit events at")
+            {
                 let _ = ready.send(());
             }
             let mut log = copy.lock().expect("no thread panicked with the log");

@@ -23,7 +23,7 @@ use flate2::bufread::MultiGzDecoder;
 use serde::Serialize;
 
 pub use records::Place;
-pub use wrapped::events_of;
+pub use wrapped::{TakeEvent, events_of};
 
 use crate::search::days::{Days, Shared, Taken};
 use crate::search::event::with_cluster;
@@ -287,7 +287,14 @@ pub fn read(
         summary.files += 1;
         let mut failed = None;
         let ended = records::scan(&mut *reader, &mut |place, document| {
-            let mut one = |event: &[u8]| {
+            events_of(document, &mut |event| {
+                let event = match event {
+                    Ok(event) => event,
+                    Err(reason) => {
+                        summary.bad(&told.file, Some(place), reason);
+                        return true;
+                    }
+                };
                 told.events += 1;
                 if told.events.is_multiple_of(PROGRESS_EVENTS) {
                     told.bytes = before + bytes.load(Relaxed);
@@ -295,10 +302,7 @@ pub fn read(
                 }
                 failed = take(&told.file, place, event).err();
                 failed.is_none()
-            };
-            if let Err(reason) = events_of(document, &mut one) {
-                summary.bad(&told.file, Some(place), reason);
-            }
+            });
             failed.is_none()
         });
         if let Some(error) = failed {

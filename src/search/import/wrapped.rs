@@ -27,28 +27,37 @@ const WRAPPERS: [&str; 9] = [
 /// Wrappers within wrappers.
 const DEPTH_MAX: usize = 4;
 
-/// Calls `take` with each event in a JSON text, as one line, until it answers false. An error says
-/// why the text is no event; those before it were taken.
-pub fn events_of(text: &[u8], take: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), String> {
-    let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8".to_string())?;
-    unpack(text, DEPTH_MAX, take).map(drop)
+/// Takes an event as one line, or why something is no event; answers whether to go on.
+pub type TakeEvent<'t> = dyn FnMut(Result<&[u8], String>) -> bool + 't;
+
+/// Calls `take` with each event in a JSON text until it answers false.
+pub fn events_of(text: &[u8], take: &mut TakeEvent<'_>) {
+    match std::str::from_utf8(text) {
+        Ok(text) => whole(text, DEPTH_MAX, take),
+        Err(_) => take(Err("is not UTF-8".into())),
+    };
+}
+
+/// One text, whatever is wrong with it. Answers whether to go on.
+fn whole(text: &str, depth: usize, take: &mut TakeEvent<'_>) -> bool {
+    unpack(text, depth, take).unwrap_or_else(|reason| take(Err(reason)))
 }
 
 /// Answers whether to go on.
-fn unpack(text: &str, depth: usize, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, String> {
+fn unpack(text: &str, depth: usize, take: &mut TakeEvent<'_>) -> Result<bool, String> {
     if text.starts_with(EVENT_START) && memchr::memchr(b'\n', text.as_bytes()).is_none() {
-        return Ok(take(text.as_bytes()));
+        return Ok(take(Ok(text.as_bytes())));
     }
     let Members(members) = serde_json::from_str(text).map_err(|e| format!("is not JSON: {e}"))?;
     let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, v)| *v);
     if find("auditID").is_some() {
-        return Ok(take(&in_log_form(&members)));
+        return Ok(take(Ok(&in_log_form(&members))));
     }
     if let Some(items) = find("items") {
         let items: Vec<&RawValue> =
             serde_json::from_str(items.get()).map_err(|e| format!("items is no list: {e}"))?;
         for item in items {
-            if !unpack(item.get(), depth.saturating_sub(1), take)? {
+            if !whole(item.get(), depth.saturating_sub(1), take) {
                 return Ok(false);
             }
         }
@@ -56,7 +65,7 @@ fn unpack(text: &str, depth: usize, take: &mut dyn FnMut(&[u8]) -> bool) -> Resu
     }
     if find("protoPayload").is_some() {
         let event = cloud::event(text)?;
-        return Ok(take(event.as_bytes()));
+        return Ok(take(Ok(event.as_bytes())));
     }
     let wrapped = WRAPPERS.iter().find_map(|name| find(name));
     match wrapped {
@@ -142,12 +151,15 @@ mod tests {
     use super::*;
 
     fn events(text: &str) -> Result<Vec<String>, String> {
-        let mut out = Vec::new();
+        let (mut out, mut problem) = (Vec::new(), None);
         events_of(text.as_bytes(), &mut |event| {
-            out.push(String::from_utf8_lossy(event).into_owned());
+            match event {
+                Ok(event) => out.push(String::from_utf8_lossy(event).into_owned()),
+                Err(reason) => problem = Some(reason),
+            }
             true
-        })?;
-        Ok(out)
+        });
+        problem.map_or(Ok(out), Err)
     }
 
     #[test]

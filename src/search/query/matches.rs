@@ -195,7 +195,9 @@ impl Node {
             Node::Pattern(field, regex) => document.texts(*field).any(|t| regex.is_match(t)),
             Node::TextRange(field, lower, upper) => {
                 let bounds = (as_str(lower), as_str(upper));
-                document.texts(*field).any(|t| std::ops::RangeBounds::<str>::contains(&bounds, t))
+                document
+                    .texts(*field)
+                    .any(|t| std::ops::RangeBounds::<str>::contains(&bounds, t))
             }
             Node::Number(field, lower, upper) => document
                 .numbers(*field)
@@ -211,7 +213,8 @@ impl Node {
                 }
                 missing.is_empty()
             }
-            Node::WordPattern(field, regex) => document.texts(*field)
+            Node::WordPattern(field, regex) => document
+                .texts(*field)
                 .any(|text| words::of_json(text).iter().any(|word| regex.is_match(word))),
         }
     }
@@ -219,7 +222,9 @@ impl Node {
 
 impl StageSpan {
     fn matches(&self, document: &EventDocument) -> bool {
-        let stages = document.texts(self.names).zip(document.numbers(self.micros));
+        let stages = document
+            .texts(self.names)
+            .zip(document.numbers(self.micros));
         let of_name = stages.filter(|(name, _)| {
             let rest = name.strip_prefix(self.stage.as_str());
             rest.is_some_and(|r| r.is_empty() || r.starts_with('/'))

@@ -12,6 +12,7 @@ mod basics;
 mod flow_control;
 mod kubernetes_service;
 mod rbac;
+pub mod senders;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -55,6 +56,10 @@ pub struct BootstrapOptions {
     pub publish_endpoints: bool,
     /// Served group versions, for APIServices: (group, version).
     pub group_versions: Vec<(String, String)>,
+    /// Clusters whose API servers send audit events here.
+    pub senders: Vec<String>,
+    /// Only what says who may read and send: the server is a collector.
+    pub access_only: bool,
 }
 
 /// The front proxy as `extension-apiserver-authentication` tells it.
@@ -77,10 +82,14 @@ pub struct RequestHeaderOptions {
 /// Makes everything that must exist. May be called again after an error.
 pub async fn bootstrap(objects: &dyn Objects, options: &BootstrapOptions) -> Result<(), Status> {
     basics::namespaces(objects).await?;
-    flow_control::ensure(objects).await?;
     if options.rbac {
         rbac::reconcile(objects).await?;
+        senders::ensure_roles(objects, &options.senders).await?;
     }
+    if options.access_only {
+        return Ok(());
+    }
+    flow_control::ensure(objects).await?;
     basics::priority_classes(objects).await?;
     basics::config_maps(objects, options).await?;
     basics::api_services(objects, &options.group_versions).await?;
@@ -194,6 +203,8 @@ mod tests {
             rbac: true,
             publish_endpoints: true,
             group_versions: vec![("".into(), "v1".into()), ("apps".into(), "v1".into())],
+            senders: Vec::new(),
+            access_only: false,
         }
     }
 

@@ -35,6 +35,10 @@ const fn flag(
 pub const FLAGS: &[Flag] = &[
     // Verbatim's own
     flag(Verbatim, "data-dir", Str, "./verbatim-data", Works, "Folder for everything the server keeps: its keys and certificates, the embedded store, the audit log, the search index."),
+    flag(Verbatim, "follow", Array, "", Works, "Audit log of another API server to take in, [CLUSTER=]PATH; its rotated files are read, too."),
+    flag(Verbatim, "webhook-clusters", List, "", Works, "Clusters whose API servers send their audit events here: for each a role, and webhook-NAME.kubeconfig below --data-dir for its --audit-webhook-config-file."),
+    flag(Verbatim, "search-index-max-age", Int, "90", Works, "Days that events stay in the search index (the log has its own limits); 0 is forever."),
+    flag(Verbatim, "search-index-max-bytes", Int, "0", Works, "Bytes beyond which the oldest days leave the search index; 0 is no limit."),
     flag(Verbatim, "search-index", Bool, "true", Works, "Index every audit event, so that `verbatim search` and `verbatim why` find it."),
 
     // Generic

@@ -6,6 +6,7 @@
 //!   `--data-dir`.
 
 mod audit_webhook;
+pub mod collect;
 pub mod flags;
 pub mod parse;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+pub use self::collect::{CollectOptions, Role};
 pub use self::flags::FLAGS;
 pub use self::parse::{Flag, FlagError, Kind, Section, Status, Values};
 use crate::audit::config::SinkSettings;
@@ -42,6 +44,10 @@ pub struct ServerOptions {
     pub admission: AdmissionOptions,
     /// The audit log and index.
     pub audit: AuditOptions,
+    /// Audit events of other API servers.
+    pub collect: CollectOptions,
+    /// What the server is to others.
+    pub role: Role,
     /// Services and the kubernetes Service.
     pub services: ServiceOptions,
     /// API behaviour.
@@ -235,6 +241,10 @@ pub struct AuditOptions {
     pub webhook: Option<SinkSettings>,
     /// Index every event.
     pub index: bool,
+    /// Days that events stay in the index; 0 is forever.
+    pub index_max_age_days: u64,
+    /// Bytes of the index; 0 is no limit.
+    pub index_max_bytes: u64,
 }
 
 /// Batch mode of the audit log.
@@ -345,6 +355,8 @@ impl ServerOptions {
                 unreachable_toleration_seconds: v.int("default-unreachable-toleration-seconds"),
             },
             audit: audit(v, &data_dir)?,
+            collect: collect::options(v)?,
+            role: Role::ApiServer,
             services: services(v)?,
             api: ApiOptions {
                 runtime_config: v.pairs("runtime-config"),
@@ -614,6 +626,9 @@ fn audit(v: &Values, data_dir: &Path) -> Result<AuditOptions, FlagError> {
         },
         webhook: audit_webhook::parse(v)?,
         index: v.bool("search-index"),
+        index_max_age_days: unsigned(v, "search-index-max-age")?.into(),
+        index_max_bytes: u64::try_from(v.int("search-index-max-bytes"))
+            .map_err(|_| v.invalid("search-index-max-bytes", "must not be negative"))?,
     })
 }
 

@@ -90,7 +90,7 @@ pub(super) fn known(registry: &Arc<Registry>) -> KnownResource {
 }
 
 /// `host:port` as other members of the cluster reach this server.
-pub(super) fn server_address(options: &ServerOptions) -> String {
+pub(in crate::server) fn server_address(options: &ServerOptions) -> String {
     let port = options.listen.address.port();
     if let Some(host) = &options.listen.external_hostname {
         return format!("{host}:{port}");

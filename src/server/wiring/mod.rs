@@ -4,6 +4,7 @@
 mod admission;
 mod api;
 mod checks;
+mod collect;
 mod identity;
 mod policy;
 mod record;
@@ -12,6 +13,8 @@ mod start;
 mod storage;
 
 use std::sync::Arc;
+
+pub(super) use api::server_address;
 
 use super::bootstrap::BootstrapOptions;
 use super::health::Health;
@@ -94,8 +97,15 @@ pub(super) async fn wire(
         metrics,
     ));
 
+    if let Some(ingest) = &record.ingest {
+        collect::follow(options, ingest, tasks);
+    }
+
     let explainer: Arc<dyn AccessExplainer> = identity.rbac.clone();
     let mut mounts: Vec<Box<dyn Mount>> = vec![Box::new(identity.openid)];
+    if let Some(ingest) = &record.ingest {
+        mounts.push(Box::new(collect::IngestMount(ingest.clone())));
+    }
     let limits = api::watch_limits(options, drain);
     if let Some(mount) = record::RecordMount::new(&record, Some(explainer), limits) {
         mounts.push(Box::new(mount));

@@ -21,9 +21,9 @@ use crate::diagnose::api::RecordApi;
 use crate::endpoints::Mount;
 use crate::request::{ApiRequest, ApiResponse, RequestContext, RequestInfo};
 use crate::search::api::{EventsApi, WatchLimits};
-use crate::search::{Hub, Index, IndexOptions};
+use crate::search::{Hub, Index, IndexOptions, Ingest, Source};
 use crate::server::life::StartError;
-use crate::server::options::{AuditOptions, ServerOptions};
+use crate::server::options::{AuditOptions, Role, ServerOptions};
 use crate::telemetry::Metrics;
 
 /// Rotated files that are kept of the journal.
@@ -33,6 +33,8 @@ const JOURNAL_BACKUPS: u32 = 10;
 pub(super) struct Record {
     pub(super) recorder: Arc<Recorder>,
     pub(super) index: Option<Arc<Index>>,
+    /// Takes audit events of other API servers.
+    pub(super) ingest: Option<Arc<Ingest>>,
     /// The newest events, of the log that the index follows.
     pub(super) hub: Option<Arc<Hub>>,
     pub(super) sinks: Arc<Sinks>,
@@ -49,28 +51,87 @@ pub(super) fn record(
     let followed = followed_log(options);
     let counters = AuditMetrics::of(metrics);
     let own = own_sinks(options, followed.as_deref(), &counters)?;
+    let collected = match &followed {
+        Some(log) => Some(collected(options, log, &own, &counters)?),
+        None => None,
+    };
     let sinks = Sinks::new(own, &options.data_dir, counters);
     let recorder = sinks.recorder(sinks.prepare(&configuration)?);
     let index = match &followed {
         Some(log) => {
             let root = options.data_dir.join("index");
             // A server whose index cannot be opened serves without it.
-            Index::open(&root, log, IndexOptions::default())
-                .inspect_err(|error| {
-                    tracing::error!(%error, root = %root.display(), "search and why are off");
-                })
-                .ok()
+            Index::follow(
+                &root,
+                sources(options, log),
+                index_options(options, metrics),
+            )
+            .inspect_err(|error| {
+                tracing::error!(%error, root = %root.display(), "search and why are off");
+            })
+            .ok()
         }
         None => None,
     };
+    let ingest = index.clone().zip(collected);
+    let ingest = ingest.map(|(index, (sink, log))| Ingest::new(sink, log, index));
     let hub = followed.map(|log| Hub::new(&log, metrics));
     Ok(Record {
         recorder,
         index,
+        ingest,
         hub,
         sinks: Arc::new(sinks),
         policy_files: configuration.files,
     })
+}
+
+/// Where events of other API servers are kept. A collector has them in its own log, a server of a
+/// cluster in one beside its own.
+fn collected(
+    options: &ServerOptions,
+    followed: &Path,
+    own: &[OwnSink],
+    metrics: &AuditMetrics,
+) -> Result<(Arc<dyn Sink>, PathBuf), StartError> {
+    let mut own = own.iter().filter(|_| options.role == Role::Collector);
+    match own.find(|sink| sink.path.as_deref() == Some(followed)) {
+        Some(sink) => Ok((sink.route.sink.clone(), followed.into())),
+        None => {
+            let log = imported_log(options);
+            Ok((journal(&log, metrics)?, log))
+        }
+    }
+}
+
+fn imported_log(options: &ServerOptions) -> PathBuf {
+    options.data_dir.join("imported").join("imported.log")
+}
+
+/// The logs that the index follows.
+fn sources(options: &ServerOptions, log: &Path) -> Vec<Source> {
+    let source = |name: &str, path: PathBuf, may_repeat: bool| Source {
+        name: name.into(),
+        path,
+        cluster: None,
+        may_repeat,
+    };
+    match options.role {
+        Role::Collector => vec![source("log", log.into(), true)],
+        Role::ApiServer => vec![
+            source("log", log.into(), false),
+            source("imported", imported_log(options), true),
+        ],
+    }
+}
+
+fn index_options(options: &ServerOptions, metrics: &Metrics) -> IndexOptions {
+    IndexOptions {
+        max_age_days: options.audit.index_max_age_days,
+        max_bytes: options.audit.index_max_bytes,
+        metrics: crate::search::Metrics::of(metrics),
+        ..IndexOptions::default()
+    }
 }
 
 /// The sinks of the flags, and the journal where the index needs one. They see what the

@@ -11,7 +11,7 @@ use crate::base::{Backoff, Tasks};
 use crate::registry::Registry;
 use crate::server::bootstrap::{self, BootstrapOptions, RequestHeaderOptions};
 use crate::server::life::StartError;
-use crate::server::options::ServerOptions;
+use crate::server::options::{Role, ServerOptions};
 use crate::server::pki::host_name;
 
 /// How long a start tries to make the objects that must exist.
@@ -58,6 +58,8 @@ pub(super) fn options(server: &ServerOptions, registry: &Registry) -> BootstrapO
         publish_endpoints: server.services.reconcile_endpoints
             && !advertise_address(server).is_loopback(),
         group_versions,
+        senders: server.collect.clusters.clone(),
+        access_only: server.role == Role::Collector,
     }
 }
 
@@ -103,11 +105,17 @@ pub(super) async fn bootstrap(
 
 /// Looks after them from now on.
 pub(super) fn keep(objects: &Arc<dyn Objects>, options: &Arc<BootstrapOptions>, tasks: &Tasks) {
+    if options.access_only {
+        return;
+    }
     tasks.spawn_until_stopped(bootstrap::keep(objects.clone(), options.clone()));
 }
 
 /// Takes this server out of the kubernetes Service.
 pub(super) async fn withdraw(objects: &Arc<dyn Objects>, options: &BootstrapOptions) {
+    if options.access_only {
+        return;
+    }
     if let Err(status) = bootstrap::withdraw(&**objects, options).await {
         tracing::warn!(message = %status.message, "could not withdraw the endpoints");
     }
