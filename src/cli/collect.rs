@@ -10,7 +10,7 @@ use clap::Command;
 
 use super::fail;
 use super::serve::{self, Wording};
-use crate::server::options::{Role, ServerOptions};
+use crate::server::options::ServerOptions;
 use crate::server::{Running, bootstrap::senders};
 
 /// For help and completion; the flags themselves are parsed in pflag's way.

@@ -12,7 +12,7 @@ fn line(n: u32) -> String {
     let (user, verb) = (USERS[n as usize % 5], VERBS[n as usize % 3]);
     let (day, second) = (1 + n / 100, n % 60);
     let micros = n % 7 * 1000;
-    let cluster_scoped = n % 4 == 0;
+    let cluster_scoped = n.is_multiple_of(4);
     let namespace = match cluster_scoped {
         true => String::new(),
         false => format!(r#","namespace":"ns-{}""#, n % 2),

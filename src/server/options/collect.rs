@@ -16,6 +16,18 @@ const COLLECTOR_RESOURCES: [(&str, &str); 8] = [
     ("audit.verbatim.dev/v1alpha1", "true"),
 ];
 
+/// Admission plugins that look at objects a collector does not have.
+const COLLECTOR_WITHOUT: [&str; 8] = [
+    "DefaultIngressClass",
+    "DefaultStorageClass",
+    "LimitRanger",
+    "MutatingAdmissionWebhook",
+    "PodSecurity",
+    "Priority",
+    "ResourceQuota",
+    "ValidatingAdmissionWebhook",
+];
+
 /// What the server is to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -60,6 +72,8 @@ impl ServerOptions {
         let pairs = pairs.map(|(key, value)| (key.to_string(), value.to_string()));
         self.api.runtime_config = pairs.collect();
         self.services.reconcile_endpoints = false;
+        let without = COLLECTOR_WITHOUT.iter().map(|name| name.to_string());
+        self.admission.disable.extend(without);
         if !self.audit.index {
             return Err(given.invalid("search-index", "a collector needs its index"));
         }

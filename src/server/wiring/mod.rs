@@ -201,7 +201,9 @@ impl Wired {
         if let Some(node) = &self.node {
             node.follow(&*self.objects);
         }
-        self.webhooks.configurations.follow(&self.objects);
+        if !self.bootstrap.access_only {
+            self.webhooks.configurations.follow(&self.objects);
+        }
         start::keep(&self.objects, &self.bootstrap, &self.tasks);
         self.hooks.all_done();
         Ok(())
