@@ -35,7 +35,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, QueryError> {
         let after_field = matches!(
             tokens.last(),
             Some(Token {
-                kind: Kind::Field(_),
+                kind: Kind::Field(_) | Kind::Compare(_),
                 at: _
             })
         ) && !chars[at].is_whitespace();
@@ -68,7 +68,11 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, QueryError> {
                 at += kind.len();
                 Kind::Compare(kind)
             }
-            '-' | '!' if !after_field && chars.get(at + 1).is_some_and(|c| !c.is_whitespace()) => {
+            '-' | '!'
+                if !after_field
+                    && !in_range
+                    && chars.get(at + 1).is_some_and(|c| !c.is_whitespace()) =>
+            {
                 single(&mut at, Kind::Not)
             }
             _ => word(&chars, &mut at, after_field || in_range, in_range),
