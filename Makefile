@@ -4,7 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 VENV := target/python
 
-.PHONY: run build test golden bench-record check build-tools test-tools
+FUZZ_SECONDS ?= 600
+
+.PHONY: run build test golden fuzz bench-record check build-tools test-tools
 
 # Builds the server and starts it on the embedded store, with nothing configured.
 run: build
@@ -25,6 +27,12 @@ golden: build-tools test-tools
 # How fast the record is indexed and searched: prints a table with the targets.
 bench-record: build
 	./target/release/verbatim bench-record $(FLAGS)
+
+# Fuzzes each decoder, patch and parser for FUZZ_SECONDS, one after the other (tests/fuzz/main.rs). A finding is kept
+# below target/fuzz and fails; FUZZ_TARGETS limits it to names that contain a text.
+fuzz: build-tools
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$$RANDOM nice -n 19 \
+		cargo test --locked --profile fuzz --test fuzz -- --test-threads 1 --nocapture $(FUZZ_TARGETS)
 
 # What the gate checks before the tests.
 check: build-tools

@@ -7,7 +7,6 @@
 
 pub mod bytes;
 pub mod cel;
-pub mod duration;
 #[cfg(test)]
 pub(crate) mod fake_objects;
 pub mod field;

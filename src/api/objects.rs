@@ -63,6 +63,32 @@ pub trait Objects: Send + Sync {
         object: Value,
     ) -> Result<Arc<Value>, Status>;
 
+    /// As [`Objects::create`], in the name of a field manager.
+    async fn create_as(
+        &self,
+        _manager: &'static str,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Arc<Value>, Status> {
+        self.create(resource, namespace, object).await
+    }
+
+    /// Applies (server-side) the `status` of an object that exists, in the name of a field manager.
+    async fn apply_status(
+        &self,
+        _manager: &'static str,
+        resource: &GroupResource,
+        namespace: &str,
+        config: Value,
+    ) -> Result<Arc<Value>, Status> {
+        let name = config["metadata"]["name"].as_str().unwrap_or("");
+        let stored = self.get(resource, namespace, name).await?;
+        let mut object = (*stored.ok_or_else(|| Status::not_found(resource, name))?).clone();
+        object["status"] = config["status"].clone();
+        self.update_status(resource, namespace, object).await
+    }
+
     /// Updates an object through defaults and validation, without admission. Its resourceVersion,
     /// where set, must match.
     async fn update(

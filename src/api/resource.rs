@@ -60,6 +60,80 @@ pub struct Resource {
     /// Selectable fields beside `metadata.name` and `metadata.namespace`: label as in the query and
     /// the path in the object, dot separated.
     pub selectable_fields: Vec<SelectableField>,
+    /// What answers instead of the store, for virtual resources.
+    pub special: Option<Special>,
+    /// Facts that few rows differ in.
+    pub quirks: Quirks,
+}
+
+/// Facts about a row in which only a few kinds differ from the common one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Warning that every request to the row gets, because its version is deprecated.
+    pub deprecation: Option<&'static str>,
+    /// Unknown field labels are refused in the words of the older conversion functions, which name
+    /// the kind.
+    pub field_error_names_kind: bool,
+    /// The singular in "not found" texts, where upstream uses it in place of the plural.
+    pub not_found_as: Option<&'static str>,
+}
+
+/// A resource or subresource that is answered by something else than reads and writes of stored
+/// objects of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// The replicas of a workload, as a Scale.
+    Scale,
+    /// Sets a pod's node.
+    Binding,
+    /// Deletes a pod if its disruption budget allows.
+    Eviction,
+    /// Health of the server's parts.
+    ComponentStatuses,
+    /// Issues a service account token.
+    TokenRequest,
+    /// Answers a review.
+    Review(Review),
+    /// A connection to something outside.
+    Connect(Connect),
+    /// Computed by a part of the server that is mounted.
+    Mounted,
+}
+
+/// The reviews.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Review {
+    /// TokenReview.
+    Token,
+    /// SelfSubjectReview.
+    SelfSubject,
+    /// SubjectAccessReview.
+    SubjectAccess,
+    /// LocalSubjectAccessReview.
+    LocalSubjectAccess,
+    /// SelfSubjectAccessReview.
+    SelfSubjectAccess,
+    /// SelfSubjectRulesReview.
+    SelfSubjectRules,
+}
+
+/// Where a connect subresource leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connect {
+    /// The log of a container, at the pod's kubelet.
+    Log,
+    /// A command in a container, at the pod's kubelet.
+    Exec,
+    /// The main process of a container, at the pod's kubelet.
+    Attach,
+    /// Ports of a pod, at its kubelet.
+    PortForward,
+    /// HTTP to the pod itself.
+    ProxyPod,
+    /// HTTP to an endpoint of the service.
+    ProxyService,
+    /// HTTP to the node, which is its kubelet unless a port is named.
+    ProxyNode,
 }
 
 /// One selectable field.
@@ -82,6 +156,18 @@ pub struct Subresource {
     pub kind: GroupVersionKind,
     /// Verbs, sorted.
     pub verbs: Vec<Name>,
+    /// What answers instead of the store.
+    pub special: Option<Special>,
+}
+
+impl Connect {
+    /// Whether more path may follow, and any HTTP method is passed on.
+    pub fn takes_path(self) -> bool {
+        matches!(
+            self,
+            Connect::ProxyPod | Connect::ProxyService | Connect::ProxyNode
+        )
+    }
 }
 
 impl Resource {
@@ -119,6 +205,23 @@ impl Resource {
     /// The subresource called `name`.
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// What answers a request for `subresource` (or the row itself) instead of the store.
+    pub fn special(&self, subresource: &str) -> Option<Special> {
+        match subresource {
+            "" => self.special,
+            name => self.subresource(name)?.special,
+        }
+    }
+
+    /// Group and resource as "not found" texts name them.
+    pub fn not_found_resource(&self) -> GroupResource {
+        let named = self.quirks.not_found_as.map(Name::Borrowed);
+        GroupResource::new(
+            self.group.clone(),
+            named.unwrap_or_else(|| self.plural.clone()),
+        )
     }
 
     /// Whether the row has a `status` subresource.

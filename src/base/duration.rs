@@ -109,4 +109,11 @@ mod tests {
             assert_eq!(error.to_string(), message);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "[+-]?([0-9.]{0,30}(ns|us|µs|ms|s|m|h|d|.)){0,5}") {
+            let _ = parse(&text);
+        }
+    }
 }

@@ -1,10 +1,12 @@
-//! The ground: clock, tasks, bounded queues, backoff, Go durations. Knows nothing of Kubernetes.
+//! The ground: clock, tasks, bounded queues, backoff, Go durations, WebSocket
+//! frames. Knows nothing of Kubernetes.
 
 pub mod backoff;
 pub mod clock;
 pub mod duration;
 pub mod queue;
 pub mod tasks;
+pub mod websocket;
 
 pub use backoff::Backoff;
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -5,16 +5,17 @@
 //!
 //! # Invariants
 //! - No handler knows a kind; subresources with a meaning of their own (scale, eviction, token, …)
-//!   are found by their name in the row.
+//!   say so in their column `special`.
 
-pub mod deprecation;
 pub mod discovery;
 pub mod handlers;
 pub mod openapi;
 pub mod openid;
+pub mod proxy;
 pub mod render;
 pub mod router;
 pub mod version;
+pub mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::authorization::Authorizer;
 use crate::registry::Registry;
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, Endpoint, RequestContext, RequestInfo};
+use crate::telemetry::Metrics;
 use router::{NoRoute, Route, Verb};
 
 /// Something else that answers requests: plain paths, and rows that are mounted (their objects are
@@ -61,6 +63,10 @@ pub struct Endpoints {
     pub mounts: Vec<Box<dyn Mount>>,
     /// Least time after which a watch without `timeoutSeconds` ends.
     pub min_request_timeout: Duration,
+    /// Reaches kubelets and endpoints.
+    pub proxy: proxy::Proxy,
+    /// Where deprecated requests are counted.
+    pub metrics: Arc<Metrics>,
     /// When the server stops; watches end then.
     pub shutdown: tokio_util::sync::CancellationToken,
 }
@@ -113,9 +119,7 @@ impl Endpoints {
 
     async fn dispatch(&self, request: &mut ApiRequest, route: Route) -> ApiResponse {
         let Route { target, verb } = route;
-        if let Some(text) = deprecation::warning(&target.resource) {
-            request.ctx.warn(text);
-        }
+        self.note_deprecation(&mut request.ctx, &target);
         let result = match self.router_refuses(request, verb) {
             Some(status) => Err(status),
             None => self.call(request, &target, verb).await,
@@ -124,6 +128,26 @@ impl Endpoints {
             Ok(response) => render::compress(&request.ctx, response).await,
             Err(status) => status_response(&mut request.ctx, &status),
         }
+    }
+
+    /// Tells the client, the record and the metrics that a deprecated version was asked for.
+    fn note_deprecation(&self, ctx: &mut RequestContext, target: &crate::registry::Target) {
+        let row = &target.resource;
+        let Some(text) = row.quirks.deprecation else {
+            return;
+        };
+        ctx.warn(text);
+        ctx.audit.annotate("k8s.io/deprecated", "true");
+        self.metrics
+            .apiserver_requested_deprecated_apis
+            .with_label_values(&[
+                &*row.group,
+                "",
+                &*row.plural,
+                &target.subresource,
+                &*row.version,
+            ])
+            .set(1);
     }
 
     async fn call(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 
-use crate::api::resource::Resource;
+use crate::api::resource::{Connect, Resource, Special};
 use crate::api::status::Status;
 use crate::registry::{ResourceTable, Target};
 use crate::request::{ApiResponse, RequestInfo};
@@ -51,8 +51,8 @@ pub enum NoRoute {
     Status(Status),
 }
 
-/// Subresources that are streams, not objects.
-const CONNECT: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+/// Methods that no handler but a proxy takes.
+const PROXIED_ONLY: [Method; 2] = [Method::HEAD, Method::OPTIONS];
 
 /// Plain text 404 as Go's mux answers it.
 pub fn page_not_found() -> ApiResponse {
@@ -82,26 +82,25 @@ pub fn route(table: &ResourceTable, method: &Method, info: &RequestInfo) -> Resu
     let not_allowed = || NoRoute::Status(Status::method_not_allowed());
     if !info.subresource.is_empty() {
         let subresource = row.subresource(&info.subresource).ok_or_else(missing)?;
-        let deeper = info.parts.len() > 3 && info.subresource != "proxy";
-        if deeper {
+        let connect = match subresource.special {
+            Some(Special::Connect(to)) => Some(to),
+            _ => None,
+        };
+        let takes_path = connect.is_some_and(Connect::takes_path);
+        if info.parts.len() > 3 && !takes_path {
             return Err(missing());
         }
-        if CONNECT.contains(&&*info.subresource) {
-            let verb = subresource_verb(method).ok_or_else(not_allowed)?;
-            let allowed = subresource.verbs.iter().any(|v| v == verb.word());
-            return if allowed {
-                Ok(Route {
-                    target,
-                    verb: Verb::Connect,
-                })
-            } else {
-                Err(not_allowed())
-            };
+        if takes_path && PROXIED_ONLY.contains(method) {
+            return Ok(Route {
+                target,
+                verb: Verb::Connect,
+            });
         }
         let verb = subresource_verb(method).ok_or_else(not_allowed)?;
         if !subresource.verbs.iter().any(|v| v == verb.word()) {
             return Err(not_allowed());
         }
+        let verb = connect.map_or(verb, |_| Verb::Connect);
         return Ok(Route { target, verb });
     }
     let named = info.parts.len() > 1;

@@ -1,9 +1,9 @@
 //! Audit: evaluates the policy with the authenticated user and has the recorder emit the stages.
 //!
 //! A whole body is recorded before the answer leaves, so blocking modes keep their promise. A stream
-//! carries its ResponseComplete along and emits it when it ends or is dropped; so does a body that is
-//! too large for the connection's buffers, whose writing is a stage of its own (`response-write`,
-//! users.md 36). [`Guarded`] owns a
+//! (or what runs after `101 Switching Protocols`) carries its ResponseComplete along and emits it when
+//! it ends or is dropped; so does a body that is too large for the connection's buffers, whose writing
+//! is a stage of its own (`response-write`, users.md 36). [`Guarded`] owns a
 //! request and sees to it that one whose task is dropped half-way is recorded too.
 
 use std::io::Read;
@@ -119,6 +119,21 @@ impl Run {
         if let Body::Stream(stream) = response.body {
             let writing = Writing::new("stream", u64::MAX);
             response.body = self.recorded(ctx, stream, code, writing);
+            return response;
+        }
+        if let Body::Switching(tunnel) = response.body {
+            let nothing = Box::pin(futures::stream::empty());
+            let mut recorded = RecordedStream {
+                stream: nothing,
+                ctx: Box::new(ctx.clone()),
+                run: Some(self),
+                code,
+                writing: Writing::new("stream", u64::MAX),
+            };
+            response.body = Body::Switching(Box::pin(async move {
+                tunnel.await;
+                recorded.end("ok");
+            }));
             return response;
         }
         self.emit(ctx, Stage::ResponseComplete, Some(shown))
@@ -287,7 +302,7 @@ fn is_plain_json(response: &ApiResponse) -> bool {
 fn body_bytes(body: &Body) -> usize {
     match body {
         Body::Segments(segments) => segments.iter().map(Bytes::len).sum(),
-        Body::Empty | Body::Stream(_) => 0,
+        Body::Empty | Body::Stream(_) | Body::Switching(_) => 0,
     }
 }
 

@@ -158,6 +158,22 @@ impl Filter for RequestMetrics {
                 code,
                 ctx.info.is_long_running(),
             ))),
+            Body::Switching(tunnel) => {
+                let nothing = Box::pin(futures::stream::empty());
+                let started = ctx.stages.started();
+                let measured = Measured::new(
+                    nothing,
+                    self.metrics.clone(),
+                    &labels,
+                    started,
+                    code,
+                    ctx.info.is_long_running(),
+                );
+                Body::Switching(Box::pin(async move {
+                    let _measured = measured;
+                    tunnel.await;
+                }))
+            }
             body => {
                 let elapsed = ctx.stages.elapsed();
                 let foreign = ctx.stages.total("flow-control")

@@ -129,7 +129,8 @@ fn exempt_from_retry_after(request: &ApiRequest) -> bool {
             .is_some_and(|agent| agent.starts_with("kube-apiserver/"))
 }
 
-/// Ends watches cleanly when the server goes down: the body ends, the client watches elsewhere.
+/// Ends watches and other streams cleanly when the server goes down: the body ends, the client goes
+/// on elsewhere.
 pub struct WatchTermination {
     drain: Drain,
 }
@@ -149,10 +150,17 @@ impl Filter for WatchTermination {
 
     async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
         let mut response = next.run(request).await;
-        if let Body::Stream(stream) = response.body {
-            let end = self.drain.end_watches.clone().cancelled_owned();
-            response.body = Body::Stream(Box::pin(stream.take_until(end)));
-        }
+        let end = self.drain.end_watches.clone().cancelled_owned();
+        response.body = match response.body {
+            Body::Stream(stream) => Body::Stream(Box::pin(stream.take_until(end))),
+            Body::Switching(tunnel) => Body::Switching(Box::pin(async move {
+                tokio::select! {
+                    () = tunnel => {}
+                    () = end => {}
+                }
+            })),
+            body => body,
+        };
         response
     }
 }

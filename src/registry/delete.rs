@@ -13,7 +13,7 @@ use crate::registry::stages::store_stage;
 use crate::registry::update::Existing;
 use crate::registry::{Registry, Target, meta};
 use crate::request::RequestContext;
-use crate::storage::Error;
+use crate::storage::{Error, Revision};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -57,6 +57,10 @@ impl Registry {
         target: &Target,
         options: &DeleteOptions,
     ) -> Result<Deletion, Status> {
+        if let Some(why) = target.strategy().undeletable(&target.name) {
+            let resource = target.resource.group_resource();
+            return Err(Status::forbidden(&resource, &target.name, why));
+        }
         let not_found = || Status::not_found(&target.resource.group_resource(), &target.name);
         loop {
             let existing = self
@@ -131,28 +135,38 @@ impl Registry {
         }
         strategy.mark_deleted(&mut object);
 
-        if remaining == 0 && !held {
+        if remaining > 0 || held {
+            return self.mark(ctx, target, existing, object, options).await;
+        }
+        if grace.is_none() {
             return self
-                .remove(ctx, target, existing, object, grace.is_some(), options)
+                .remove(ctx, target, existing.object, existing.revision, options)
                 .await;
         }
-        self.mark(ctx, target, existing, object, options).await
+        // Watchers of gracefully deleted kinds see the mark before the object goes.
+        let revision = existing.revision;
+        let Some(marked) = self.mark(ctx, target, existing, object, options).await? else {
+            return Ok(None);
+        };
+        let revision = match options.dry_run {
+            true => revision,
+            false => meta::revision(&marked.object).unwrap_or(revision),
+        };
+        self.remove(ctx, target, marked.object, revision, options)
+            .await
     }
 
     async fn remove(
         &self,
         ctx: &mut RequestContext,
         target: &Target,
-        existing: Existing,
-        marked: Value,
-        graceful: bool,
+        mut object: Value,
+        revision: Revision,
         options: &DeleteOptions,
     ) -> Result<Option<Deletion>, Status> {
-        // Gracefully deleted kinds answer the marked object, the others the object as it was.
-        let mut object = if graceful { marked } else { existing.object };
         if !options.dry_run {
             let key = self.key(target);
-            let deleted = self.storage.delete(&key, existing.revision);
+            let deleted = self.storage.delete(&key, revision);
             match store_stage(ctx, StorageOperation::Delete, deleted).await {
                 Ok(revision) => {
                     meta::set_text(&mut object, "resourceVersion", &revision.to_string())

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::{Value, json};
 
 use crate::api::managed_fields::{self, ApplyError, Filter, Set, Type, Versions, Writer};
-use crate::api::names::GroupVersion;
+use crate::api::names::{GroupVersion, GroupVersionKind};
 use crate::api::options::WriteOptions;
 use crate::api::resource::Resource;
 use crate::api::schema;
@@ -93,13 +93,33 @@ impl Versions for RowVersions {
     }
 }
 
+/// A kind that is answered and not stored: it has no other versions.
+struct OneVersion<'a>(&'a GroupVersionKind);
+
+impl Versions for OneVersion<'_> {
+    fn type_of(&self, api_version: &str) -> Option<Type<'_>> {
+        let known = self.0.group_version().to_string() == api_version;
+        let schema = known.then(|| schema::builtin(self.0)).flatten()?;
+        Some(Type::Known(schema))
+    }
+
+    fn convert<'a>(&self, object: &'a Value, api_version: &str) -> Option<Cow<'a, Value>> {
+        let same = object.get("apiVersion").and_then(Value::as_str) == Some(api_version);
+        same.then_some(Cow::Borrowed(object))
+    }
+}
+
 /// The kind without anything set.
 pub fn zero(row: &Resource) -> Value {
-    let mut zero = json!({"kind": row.kind, "apiVersion": row.group_version().to_string()});
     if row.custom {
-        return zero;
+        return json!({"kind": row.kind, "apiVersion": row.group_version().to_string()});
     }
-    if let Some(schema) = schema::builtin(&row.group_version_kind()) {
+    zero_of(&row.group_version_kind())
+}
+
+fn zero_of(gvk: &GroupVersionKind) -> Value {
+    let mut zero = json!({"kind": gvk.kind, "apiVersion": gvk.group_version().to_string()});
+    if let Some(schema) = schema::builtin(gvk) {
         schema::normalise(&mut zero, schema);
     }
     zero
@@ -157,6 +177,28 @@ impl Registry {
             versions: &versions,
         };
         managed_fields::track(old.unwrap_or(&zero), old.is_some(), object, &writer);
+    }
+
+    /// Records who set what in an object that is answered and not stored (a review).
+    pub fn track_posted(
+        &self,
+        ctx: &RequestContext,
+        kind: &GroupVersionKind,
+        subresource: &str,
+        object: &mut Value,
+        options: &WriteOptions,
+    ) {
+        let zero = zero_of(kind);
+        let writer = Writer {
+            manager: &manager_name(ctx, options),
+            api_version: &kind.group_version().to_string(),
+            subresource,
+            filter: &Filter::All,
+            now: &meta::now(),
+            zero: &zero,
+            versions: &OneVersion(kind),
+        };
+        managed_fields::track(&zero, false, object, &writer);
     }
 
     /// Applies `config` to `live`, or to nothing; the answer has its entries.

@@ -95,6 +95,11 @@ pub fn is_being_deleted(object: &Value) -> bool {
         .is_some_and(|v| !v.is_null())
 }
 
+/// `metadata.resourceVersion` as a revision.
+pub fn revision(object: &Value) -> Option<u64> {
+    text(object, "resourceVersion").parse().ok()
+}
+
 /// `metadata.deletionGracePeriodSeconds`.
 pub fn deletion_grace_period(object: &Value) -> Option<i64> {
     metadata(object)

@@ -13,6 +13,7 @@
 //! - Objects travel as `serde_json::Value` in the version of the request and are converted to the
 //!   storage version at the last moment, because defaults, validation and patches are per version.
 
+mod admit;
 pub mod allocate;
 pub mod convert;
 mod create;

@@ -89,6 +89,21 @@ impl RegistryObjects {
     }
 }
 
+impl RegistryObjects {
+    async fn add(
+        &self,
+        target: &Target,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Value>, Status> {
+        let written = self
+            .0
+            .create_unadmitted(&mut Self::context(), target, object, options)
+            .await?;
+        Ok(Arc::new(written.object))
+    }
+}
+
 /// Brings an object the server made itself into the form decoding would give it.
 fn prepare(object: &mut Value, target: &Target) {
     object["kind"] = Value::String(target.resource.kind.to_string());
@@ -152,9 +167,59 @@ impl Objects for RegistryObjects {
         let target = self.target(resource, namespace, meta::name(&object))?;
         prepare(&mut object, &target);
         let options = WriteOptions::default();
+        self.add(&target, object, &options).await
+    }
+
+    async fn create_as(
+        &self,
+        manager: &'static str,
+        resource: &GroupResource,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Status> {
+        let target = self.target(resource, namespace, meta::name(&object))?;
+        prepare(&mut object, &target);
+        let options = WriteOptions {
+            field_manager: manager.to_string(),
+            has_field_manager: true,
+            ..WriteOptions::default()
+        };
+        self.add(&target, object, &options).await
+    }
+
+    async fn apply_status(
+        &self,
+        manager: &'static str,
+        resource: &GroupResource,
+        namespace: &str,
+        mut config: Value,
+    ) -> Result<Arc<Value>, Status> {
+        let mut target = self.target(resource, namespace, meta::name(&config))?;
+        target.subresource = "status".into();
+        config["kind"] = Value::String(target.resource.kind.to_string());
+        config["apiVersion"] = Value::String(target.resource.group_version().to_string());
+        // What apply owns it records itself.
+        let options = WriteOptions {
+            untracked: true,
+            ..WriteOptions::default()
+        };
+        let (registry, of) = (&self.0, &target);
+        let update = Update {
+            transform: Box::new(move |old| {
+                let mut object = registry.apply_config(of, manager, old, &config, true)?;
+                prepare(&mut object, of);
+                Ok(Transform {
+                    object,
+                    warnings: Vec::new(),
+                })
+            }),
+            precondition_uid: None,
+            creates: false,
+            options: &options,
+        };
         let written = self
             .0
-            .create_unadmitted(&mut Self::context(), &target, object, &options)
+            .update_unadmitted(&mut Self::context(), &target, update)
             .await?;
         Ok(Arc::new(written.object))
     }

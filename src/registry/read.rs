@@ -123,7 +123,16 @@ pub type Listing = ListAnswer;
 
 pub(super) fn start_cache(registry: &Registry, resource: &Resource) -> Arc<Cacher> {
     let prefix = registry.prefix(resource);
-    let codec = JsonCodec::new(&prefix, Shape::new(&resource.selectable_fields));
+    // Rows that share the objects name the same fields differently.
+    let table = registry.table().load();
+    let mut fields = resource.selectable_fields.clone();
+    for row in table.by_storage_prefix(&resource.storage_prefix) {
+        let more = row.selectable_fields.iter();
+        let new = more.filter(|f| !fields.iter().any(|known| known.label == f.label));
+        let new: Vec<_> = new.cloned().collect();
+        fields.extend(new);
+    }
+    let codec = JsonCodec::new(&prefix, Shape::new(&fields));
     Cacher::start(
         registry.storage.clone(),
         CacherOptions {

@@ -91,6 +91,11 @@ pub trait Strategy: Send + Sync {
         false
     }
 
+    /// Why an object of this name can never be deleted.
+    fn undeletable(&self, _name: &str) -> Option<&'static str> {
+        None
+    }
+
     /// Deletion rules.
     fn deletion(&self) -> DeletionRules {
         DeletionRules::default()

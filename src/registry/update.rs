@@ -98,7 +98,11 @@ impl Registry {
         mut update: Update<'_>,
         chain: Option<&AdmissionChain>,
     ) -> Result<Written, Status> {
-        let mut existing = self.read_cached_existing(target).await?;
+        // A dry run ends without the compare-and-swap that would notice an old copy.
+        let mut existing = match update.options.dry_run {
+            true => None,
+            false => self.read_cached_existing(target).await?,
+        };
         loop {
             let Some(current) = existing else {
                 if let Some(live) = self.read_live_existing(ctx, target).await? {
@@ -236,6 +240,9 @@ impl Registry {
 
         managed_fields::keep_times(old, &mut object);
         let stored = self.stored(&object, resource);
+        if stored == existing.stored && existing.from_cache {
+            return Ok(Round::Again);
+        }
         if stored == existing.stored {
             ctx.audit.no_op = true;
             meta::set_text(

@@ -179,7 +179,7 @@ impl RequestContext {
     /// Adds a `Warning` header text unless it is there already.
     pub fn warn(&mut self, text: impl Into<String>) {
         let text = text.into();
-        // Upstream drops what does not fit into one header line (YAML's list of repeated keys).
+        // What does not fit into one header line cannot be sent.
         let fits = !text.contains(char::is_control);
         if fits && !self.warnings.contains(&text) {
             self.warnings.push(text);

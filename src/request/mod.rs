@@ -16,6 +16,6 @@ mod user;
 pub use attributes::Attributes;
 pub use context::{AuditDecision, AuditLevel, AuditState, RequestContext};
 pub use info::{RequestInfo, RequestInfoError};
-pub use response::{ApiRequest, ApiResponse, Body, ByteStream, Endpoint};
+pub use response::{ApiRequest, ApiResponse, Body, ByteStream, Endpoint, Tunnel};
 pub use stages::{Stage, StageTrace};
 pub use user::UserInfo;

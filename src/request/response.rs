@@ -1,5 +1,6 @@
 //! `ApiRequest` and `ApiResponse`: what filters and handlers pass to each other.
 
+use std::future::Future;
 use std::pin::Pin;
 
 use async_trait::async_trait;
@@ -30,6 +31,9 @@ pub trait Endpoint: Send + Sync {
 /// Bytes as they become ready; an error cuts the connection off.
 pub type ByteStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
 
+/// What runs on a connection once it has left HTTP; it ends when either side does, or when dropped.
+pub type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The body of an answer.
 #[derive(Default)]
 pub enum Body {
@@ -40,6 +44,8 @@ pub enum Body {
     Segments(Vec<Bytes>),
     /// A body that is produced over time (watch, log, proxy).
     Stream(ByteStream),
+    /// No body but another protocol, behind `101 Switching Protocols`.
+    Switching(Tunnel),
 }
 
 /// An answer on its way up the chain.

@@ -17,6 +17,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::Notify;
 
 use crate::audit::Recorder;
+use crate::base::Tasks;
 use crate::filters::audit::Guarded;
 use crate::filters::{Endpoint, Filter, Next};
 use crate::request::{ApiRequest, ApiResponse, Body, ByteStream, RequestContext};
@@ -29,6 +30,8 @@ pub(super) struct ConnectionInfo {
     pub(super) certificates: Arc<[CertificateDer<'static>]>,
     /// Asks the connection to close when its requests are answered.
     pub(super) close: Notify,
+    /// Where connections go on that have left HTTP.
+    pub(super) tunnels: Tasks,
 }
 
 /// The chain and what stands behind it.
@@ -74,6 +77,14 @@ impl App {
             tracing::error!(%error, "a request task ended without an answer");
             ApiResponse::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
         });
+        if let Body::Switching(tunnel) = &mut answer.body {
+            let tunnel = std::mem::replace(tunnel, Box::pin(std::future::ready(())));
+            match &connection {
+                // A shutdown waits for it as for the connection that it took over.
+                Some(connection) => connection.tunnels.spawn_until_stopped(tunnel),
+                None => drop(tokio::spawn(tunnel)),
+            }
+        }
         if version == Version::HTTP_2 && answer.headers.remove(CONNECTION).is_some() {
             // HTTP/2 knows no Connection header; GOAWAY says the same.
             if let Some(connection) = connection {
@@ -136,7 +147,7 @@ enum OutBody {
 impl OutBody {
     fn new(body: Body) -> Self {
         match body {
-            Body::Empty => OutBody::Whole {
+            Body::Empty | Body::Switching(_) => OutBody::Whole {
                 segments: VecDeque::new(),
                 remaining: 0,
             },

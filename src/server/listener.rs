@@ -60,6 +60,7 @@ impl Listener {
             router: self.router,
             metrics: self.metrics,
             close: self.close_connections,
+            tunnels: self.connections.clone(),
         });
         let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
         loop {
@@ -115,6 +116,7 @@ struct Shared {
     router: Router,
     metrics: Arc<Metrics>,
     close: CancellationToken,
+    tunnels: Tasks,
 }
 
 impl Shared {
@@ -146,6 +148,7 @@ impl Shared {
             peer,
             certificates: certificates.iter().cloned().collect(),
             close: Notify::new(),
+            tunnels: self.tunnels.clone(),
         });
         let router = self.router.clone();
         let shared_info = info.clone();

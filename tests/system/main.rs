@@ -5,15 +5,18 @@
 mod etcd;
 
 mod collect;
+mod connect;
 mod crash;
 mod golden;
 mod hook_server;
 mod index;
 mod kubectl;
+mod kubectl_tour;
 mod kubectl_versions;
 mod ledger;
 mod libraries;
 mod policies;
+mod protobuf;
 mod quotas;
 mod record;
 mod server;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::admission::{Admission, AdmissionPlugin, Operation, Reinvocation};
 use crate::api::names::GroupVersion;
-use crate::api::resource::Resource;
+use crate::api::resource::{Quirks, Resource};
 use crate::api::status::Status;
 use crate::request::{RequestContext, UserInfo};
 
@@ -81,6 +81,8 @@ impl Write {
             tracks_generation: false,
             ttl_seconds: 0,
             selectable_fields: Vec::new(),
+            special: None,
+            quirks: Quirks::default(),
         };
         let text =
             |value: &Value, key: &str| value["metadata"][key].as_str().unwrap_or("").to_string();

@@ -337,7 +337,7 @@ pub(super) fn parse_duration(text: &str) -> Option<TimeDelta> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let duration = crate::api::duration::parse(rest)?;
+    let duration = crate::base::duration::parse(rest).ok()??;
     let delta = TimeDelta::from_std(duration).ok()?;
     Some(if negative { -delta } else { delta })
 }

@@ -14,6 +14,7 @@ const BINDING: Expected<'static> = Expected {
     group: "",
     version: "v1",
     kind: "Binding",
+    older_versions: &[],
     custom: false,
     definitions: None,
 };
@@ -25,7 +26,7 @@ pub async fn bind(
     target: &Target,
 ) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
-    let (binding, mut options) = special::posted(endpoints, request, &BINDING).await?;
+    let (binding, mut options) = special::posted(endpoints, request, target, &BINDING).await?;
     let name = meta::name(&binding).to_string();
     if !target.name.is_empty() && name != target.name {
         return Err(Status::bad_request(
@@ -56,7 +57,7 @@ pub async fn bind(
     };
     endpoints
         .registry
-        .update(&mut request.ctx, &pod, update)
+        .update_unadmitted(&mut request.ctx, &pod, update)
         .await?;
     let mut status = Status::success(201, None);
     status.explicit_code = true;

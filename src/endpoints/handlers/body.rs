@@ -29,6 +29,8 @@ pub struct Expected<'a> {
     pub version: &'a str,
     /// Kind.
     pub kind: &'a str,
+    /// Versions with the same fields that are taken as well.
+    pub older_versions: &'static [&'static str],
     /// Custom resources have no protobuf form and their own texts.
     pub custom: bool,
     /// The schema of a kind that is not built in.
@@ -42,6 +44,7 @@ impl<'a> Expected<'a> {
             group: &resource.group,
             version: &resource.version,
             kind: &resource.kind,
+            older_versions: &[],
             custom: resource.custom,
             definitions: resource.definitions.map(|d| &**d),
         }
@@ -195,7 +198,14 @@ fn apply_validation(
 ) -> Result<(), Status> {
     match validation {
         FieldValidation::Ignore => {}
-        FieldValidation::Warn => problems.into_iter().for_each(|p| ctx.warn(p)),
+        FieldValidation::Warn => {
+            for problem in &problems {
+                // YAML's list of repeated keys becomes a warning for each line.
+                let lines = problem.strip_prefix("yaml: unmarshal errors:\n");
+                let lines = lines.unwrap_or(problem).split('\n');
+                lines.for_each(|line| ctx.warn(line.trim()));
+            }
+        }
         FieldValidation::Strict if !problems.is_empty() => {
             let list = problems.join(", ");
             return Err(cannot_be_handled(
@@ -239,10 +249,9 @@ fn decode(
     };
     let group_version = GroupVersion::parse(&api_version)
         .ok_or_else(|| unrecognized(&format!("unexpected GroupVersion string: {api_version}")))?;
-    if kind != expected.kind
-        || group_version.group != expected.group
-        || group_version.version != expected.version
-    {
+    let takes_version = group_version.version == expected.version
+        || expected.older_versions.contains(&&*group_version.version);
+    if kind != expected.kind || group_version.group != expected.group || !takes_version {
         return Err(wrong_type(table, expected, &group_version, &kind));
     }
     if encoding == Encoding::Protobuf {

@@ -15,7 +15,7 @@ pub async fn create(
     request: &mut ApiRequest,
     target: &Target,
 ) -> Result<ApiResponse, Status> {
-    if !target.subresource.is_empty() || target.resource.storage_prefix.is_empty() {
+    if !target.subresource.is_empty() || target.resource.special.is_some() {
         return special::create(endpoints, request, target).await;
     }
     let negotiated = render::negotiate(&request.ctx, target)?;

@@ -17,6 +17,7 @@ const EVICTION: Expected<'static> = Expected {
     group: "policy",
     version: "v1",
     kind: "Eviction",
+    older_versions: &["v1beta1"],
     custom: false,
     definitions: None,
 };
@@ -31,20 +32,14 @@ pub async fn evict(
     target: &Target,
 ) -> Result<ApiResponse, Status> {
     let negotiated = render::negotiate(&request.ctx, target)?;
-    let (eviction, options) = special::posted(endpoints, request, &EVICTION).await?;
+    let (eviction, options) = special::posted(endpoints, request, target, &EVICTION).await?;
     if meta::name(&eviction) != target.name {
         return Err(Status::bad_request(
             "name in URL does not match name in Eviction object",
         ));
     }
     let mut delete_options = special::inner_delete_options(&eviction)?;
-    if options.dry_run != delete_options.dry_run && eviction["deleteOptions"]["dryRun"].is_array() {
-        return Err(Status::failure(
-            500,
-            "",
-            "Non-matching dry-run options in request and content: [] and [All]",
-        ));
-    }
+    check_dry_run(&eviction, &options)?;
     delete_options.dry_run |= options.dry_run;
     let mut pod_target = target.clone();
     pod_target.subresource.clear();
@@ -60,11 +55,32 @@ pub async fn evict(
     }
     endpoints
         .registry
-        .delete(ctx, &pod_target, &delete_options)
+        .delete_unadmitted(ctx, &pod_target, &delete_options)
         .await?;
     let mut status = Status::success(201, None);
     status.explicit_code = true;
     render::success(ctx, negotiated, &status)
+}
+
+/// Where both the query and the body ask for a dry run they must ask for the same.
+fn check_dry_run(eviction: &Value, options: &WriteOptions) -> Result<(), Status> {
+    let asked = eviction["deleteOptions"]["dryRun"].as_array();
+    let asked: Vec<&str> = asked
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    if !options.dry_run || asked.is_empty() || asked == ["All"] {
+        return Ok(());
+    }
+    Err(Status::failure(
+        500,
+        "",
+        format!(
+            "Non-matching dry-run options in request and content: [All] and [{}]",
+            asked.join(" ")
+        ),
+    ))
 }
 
 /// Pods that are finished, not started or going anyway.
@@ -94,7 +110,7 @@ async fn spend_budget(
         _ => {
             return Err(Status::failure(
                 500,
-                "InternalError",
+                "",
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
             ));
         }

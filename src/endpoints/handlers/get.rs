@@ -19,7 +19,7 @@ pub async fn get(
     request: &mut ApiRequest,
     target: &Target,
 ) -> Result<ApiResponse, Status> {
-    if target.resource.storage_prefix.is_empty() || target.subresource == "scale" {
+    if target.resource.special(&target.subresource).is_some() {
         return special::get(endpoints, request, target).await;
     }
     let ctx = &mut request.ctx;

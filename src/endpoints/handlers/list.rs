@@ -19,7 +19,7 @@ pub async fn list(
     request: &mut ApiRequest,
     target: &Target,
 ) -> Result<ApiResponse, Status> {
-    if target.resource.storage_prefix.is_empty() {
+    if target.resource.special.is_some() {
         return special::list(endpoints, request, target).await;
     }
     let ctx = &mut request.ctx;

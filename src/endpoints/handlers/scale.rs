@@ -28,6 +28,7 @@ pub const SCALE: Expected<'static> = Expected {
     group: "autoscaling",
     version: "v1",
     kind: "Scale",
+    older_versions: &[],
     custom: false,
     definitions: None,
 };

@@ -37,19 +37,17 @@ fn known_field<'a>(resource: &Resource, field: &'a str) -> Result<Cow<'a, str>, 
     if own.iter().any(|f| f.label == field) {
         return Ok(Cow::Borrowed(field));
     }
-    Err(Status::bad_request(
-        match (own.is_empty(), resource.group.as_ref()) {
-            (true, _) => format!(
-                "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-            ),
-            (false, "batch") => format!(
-                "field label \"{field}\" not supported for {}",
-                resource.kind
-            ),
-            (false, _) if resource.custom => format!("field label not supported: {field}"),
-            (false, _) => format!("field label not supported: {field}"),
-        },
-    ))
+    let text = match (own.is_empty(), resource.quirks.field_error_names_kind) {
+        (true, _) => format!(
+            "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        ),
+        (false, true) => format!(
+            "field label \"{field}\" not supported for {}",
+            resource.kind
+        ),
+        (false, false) => format!("field label not supported: {field}"),
+    };
+    Err(Status::bad_request(text))
 }
 
 /// What a continue token carries.

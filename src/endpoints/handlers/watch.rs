@@ -10,14 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::options::ListOptions;
 use crate::api::status::Status;
+use crate::base::websocket::Opcode;
 use crate::endpoints::handlers::get::needs_conversion;
 use crate::endpoints::handlers::select;
-use crate::endpoints::{Endpoints, render};
+use crate::endpoints::{Endpoints, render, websocket};
 use crate::registry::printers::IncludeObject;
 use crate::registry::read::{invalid_version, parse_revision};
 use crate::registry::{Registry, Target, WatchOptions, list_status};
 use crate::request::negotiate::{self, Encoding, Negotiated, TransformKind};
-use crate::request::{ApiRequest, ApiResponse, Body};
+use crate::request::{ApiRequest, ApiResponse, Body, ByteStream};
 use crate::storage::Error;
 use crate::storage::cacher::{EventType, FRAME_TAIL, Freshness, Watch, WatchEvent, WatchStart};
 
@@ -68,6 +69,9 @@ pub async fn watch(
         }
         Err(error) => return Err(list_status(&error, &target.resource)),
     };
+    if websocket::is_websocket(&request.ctx) {
+        return over_websocket(request, negotiated.encoding, stream);
+    }
     let mut response = ApiResponse::new(StatusCode::OK, "application/json", Bytes::new());
     if negotiated.encoding == Encoding::Protobuf {
         let value = HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
@@ -75,6 +79,55 @@ pub async fn watch(
     }
     response.body = Body::Stream(stream);
     Ok(response)
+}
+
+/// Sends each event as a message: JSON as text, protobuf as bytes.
+fn over_websocket(
+    request: &mut ApiRequest,
+    encoding: Encoding,
+    stream: ByteStream,
+) -> Result<ApiResponse, Status> {
+    let offered: Vec<String> = websocket::protocols(&request.ctx)
+        .map(str::to_string)
+        .collect();
+    // Watches know no subprotocol; a client that offers one gets it back, as from Go's library.
+    let protocol = match offered.as_slice() {
+        [] => None,
+        [one] => Some(one.as_str()),
+        _ => return Err(Status::bad_request("websocket: bad protocol")),
+    };
+    match encoding {
+        Encoding::Protobuf => {
+            websocket::send_stream(request, protocol, stream, Opcode::Binary, split_lengths)
+        }
+        _ => websocket::send_stream(request, protocol, stream, Opcode::Text, split_lines),
+    }
+}
+
+/// The lines of a chunk, which is whole lines.
+fn split_lines(chunk: Bytes) -> Vec<Bytes> {
+    let mut lines = Vec::new();
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', &chunk) {
+        lines.push(chunk.slice(start..=end));
+        start = end + 1;
+    }
+    if start < chunk.len() {
+        lines.push(chunk.slice(start..));
+    }
+    lines
+}
+
+/// The frames of a chunk, without the four bytes of length before each.
+fn split_lengths(mut chunk: Bytes) -> Vec<Bytes> {
+    let mut frames = Vec::new();
+    while let Some(length) = chunk.first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let end = chunk.len().min(length.saturating_add(4));
+        frames.push(chunk.slice(4..end));
+        chunk = chunk.slice(end..);
+    }
+    frames
 }
 
 /// Streams are JSON or protobuf; YAML cannot be streamed.
@@ -131,7 +184,7 @@ fn watch_timeout(endpoints: &Endpoints, options: &ListOptions, timeout: Option<&
     {
         return Duration::from_secs(seconds);
     }
-    let parsed = timeout.and_then(crate::api::duration::parse);
+    let parsed = timeout.and_then(|text| crate::base::duration::parse(text).ok().flatten());
     if let Some(timeout) = parsed.filter(|t| !t.is_zero()) {
         return timeout;
     }
@@ -283,5 +336,22 @@ fn failed(error: &Error, target: &Target) -> Status {
             Status::expired("The resourceVersion for the provided watch is too old.")
         }
         other => list_status(other, &target.resource),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_split_into_messages() {
+        let lines = split_lines(Bytes::from_static(b"a\nbc\n"));
+        assert_eq!(lines, [&b"a\n"[..], b"bc\n"]);
+        let frames = split_lengths(Bytes::from_static(b"\0\0\0\x01a\0\0\0\x02bc"));
+        assert_eq!(frames, [&b"a"[..], b"bc"]);
+        assert_eq!(
+            split_lengths(Bytes::from_static(b"\0\0\0\x09a")),
+            [&b"a"[..]]
+        );
     }
 }

@@ -114,15 +114,17 @@ pub(super) async fn allocate(
         let families = arr_at(spec, "ipFamilies").iter().filter_map(Value::as_str);
         let families: Vec<String> = families.map(str::to_string).collect();
         for (i, family) in families.iter().enumerate() {
+            // What a service has never changes; validation says so to those who try.
+            let is_fixed = i < held.len();
             let ip = match asked.get(i) {
-                Some(ip) if held.contains(ip) => ip.clone(),
+                Some(ip) if is_fixed || held.contains(ip) => ip.clone(),
                 Some(ip) => {
                     take(registry, &ranges, object, ip, dry_run).await?;
                     ip.clone()
                 }
                 None => pick(registry, &ranges, object, family, dry_run).await?,
             };
-            if !dry_run && !held.contains(&ip) {
+            if !dry_run && !is_fixed && !held.contains(&ip) {
                 allocation.taken.push(Resource::Address(ip.clone()));
             }
             ips.push(ip);

@@ -21,6 +21,7 @@ pub mod core;
 pub mod discovery;
 pub mod events;
 pub mod flowcontrol;
+pub mod internal;
 pub mod networking;
 pub mod node;
 pub mod pod_spec;
@@ -29,6 +30,7 @@ pub mod rbac;
 pub mod resource;
 pub mod scheduling;
 pub mod storage;
+pub mod storagemigration;
 
 use super::strategy::{Plain, Strategy};
 
@@ -55,6 +57,8 @@ pub fn strategy_for(group: &str, version: &str, kind: &str) -> &'static dyn Stra
         "scheduling.k8s.io" => scheduling::strategy_for(kind),
         "storage.k8s.io" => storage::strategy_for(kind),
         "discovery.k8s.io" => discovery::strategy_for(kind),
+        "internal.apiserver.k8s.io" => internal::strategy_for(kind),
+        "storagemigration.k8s.io" => storagemigration::strategy_for(kind),
         "networking.k8s.io" => networking::strategy_for(kind),
         "policy" => policy::strategy_for(kind),
         _ => None,

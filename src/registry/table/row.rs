@@ -6,7 +6,9 @@
 use std::sync::LazyLock;
 
 use crate::api::names::{GroupVersion, GroupVersionKind, Name};
-use crate::api::resource::{Resource, SelectableField, Subresource};
+use crate::api::resource::{
+    Connect, Quirks, Resource, Review, SelectableField, Special, Subresource,
+};
 use crate::api::schema::Definitions;
 
 /// The verbs of most kinds.
@@ -38,7 +40,7 @@ pub(super) const ANY_METHOD: &[&str] = &["create", "delete", "get", "patch", "up
 pub(super) const STATUS: &[Sub] = &[Sub::own("status", GET_PATCH_UPDATE)];
 /// A scale and a status.
 pub(super) const SCALE_STATUS: &[Sub] = &[
-    Sub::foreign("scale", "autoscaling", "v1", "Scale", GET_PATCH_UPDATE),
+    Sub::foreign("scale", "autoscaling", "v1", "Scale", GET_PATCH_UPDATE).special(Special::Scale),
     Sub::own("status", GET_PATCH_UPDATE),
 ];
 
@@ -117,6 +119,7 @@ pub(super) struct Sub {
     name: &'static str,
     kind: SubKind,
     verbs: &'static [&'static str],
+    special: Option<Special>,
 }
 
 enum SubKind {
@@ -135,6 +138,7 @@ impl Sub {
             name,
             kind: SubKind::Own,
             verbs,
+            special: None,
         }
     }
 
@@ -148,6 +152,7 @@ impl Sub {
             name,
             kind: SubKind::Other(kind),
             verbs,
+            special: None,
         }
     }
 
@@ -163,7 +168,21 @@ impl Sub {
             name,
             kind: SubKind::Foreign(group, version, kind),
             verbs,
+            special: None,
         }
+    }
+}
+
+impl Sub {
+    /// Answered by something else than the store.
+    pub(super) const fn special(mut self, special: Special) -> Self {
+        self.special = Some(special);
+        self
+    }
+
+    /// Leads somewhere outside.
+    pub(super) const fn connects(self, to: Connect) -> Self {
+        self.special(Special::Connect(to))
     }
 }
 
@@ -187,6 +206,8 @@ pub(super) struct Row {
     ttl_seconds: u32,
     fields: &'static [Field],
     definitions: Option<&'static LazyLock<Definitions>>,
+    special: Option<Special>,
+    quirks: Quirks,
 }
 
 impl Row {
@@ -216,6 +237,12 @@ impl Row {
             ttl_seconds: 0,
             fields: &[],
             definitions: None,
+            special: None,
+            quirks: Quirks {
+                deprecation: None,
+                field_error_names_kind: false,
+                not_found_as: None,
+            },
         }
     }
 
@@ -275,16 +302,40 @@ impl Row {
         self
     }
 
-    /// A virtual resource.
-    pub(super) const fn stores_nothing(mut self) -> Self {
+    /// A virtual resource, and what answers it.
+    pub(super) const fn answered_by(mut self, special: Special) -> Self {
         self.storage_prefix = "";
+        self.special = Some(special);
+        self
+    }
+
+    /// A review.
+    pub(super) const fn review(self, review: Review) -> Self {
+        self.verbs(CREATE).answered_by(Special::Review(review))
+    }
+
+    /// A deprecated version, and the warning that says so.
+    pub(super) const fn deprecated(mut self, warning: &'static str) -> Self {
+        self.quirks.deprecation = Some(warning);
+        self
+    }
+
+    /// Unknown field labels are refused in words that name the kind.
+    pub(super) const fn field_error_names_kind(mut self) -> Self {
+        self.quirks.field_error_names_kind = true;
+        self
+    }
+
+    /// Named otherwise in "not found" texts.
+    pub(super) const fn not_found_as(mut self, name: &'static str) -> Self {
+        self.quirks.not_found_as = Some(name);
         self
     }
 
     /// A resource that a mount computes, described by `definitions`.
     pub(super) const fn mounted(mut self, definitions: &'static LazyLock<Definitions>) -> Self {
         self.definitions = Some(definitions);
-        self.stores_nothing()
+        self.answered_by(Special::Mounted)
     }
 
     /// Time to live.
@@ -349,6 +400,8 @@ impl Row {
             tracks_generation: self.generation,
             ttl_seconds: self.ttl_seconds,
             selectable_fields: self.fields.iter().map(selectable).collect(),
+            special: self.special,
+            quirks: self.quirks,
         }
     }
 
@@ -362,6 +415,7 @@ impl Row {
             name: sub.name.into(),
             kind,
             verbs: names(sub.verbs),
+            special: sub.special,
         }
     }
 }

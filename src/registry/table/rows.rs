@@ -2,20 +2,24 @@
 //! (contract/resources.md §2, verbs.md §4, §7, §11, defaults.md §4).
 
 use super::row::*;
+use crate::api::resource::{Connect, Review, Special};
 
 /// Kinds that are served by default, by group and version.
 pub(super) const SERVED: &[Row] = &[
     Row::namespaced("", "v1", "bindings", "Binding")
         .verbs(CREATE)
-        .stores_nothing(),
+        .answered_by(Special::Binding),
     Row::cluster("", "v1", "componentstatuses", "ComponentStatus")
         .verbs(GET_LIST)
         .short(&["cs"])
-        .stores_nothing(),
+        .not_found_as("componentstatus")
+        .deprecated("v1 ComponentStatus is deprecated in v1.19+")
+        .answered_by(Special::ComponentStatuses),
     Row::namespaced("", "v1", "configmaps", "ConfigMap").short(&["cm"]),
     Row::namespaced("", "v1", "endpoints", "Endpoints")
         .short(&["ep"])
         .stored_under("services/endpoints")
+        .deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
         .creates_on_update(),
     Row::namespaced("", "v1", "events", "Event")
         .short(&["ev"])
@@ -37,7 +41,7 @@ pub(super) const SERVED: &[Row] = &[
     Row::cluster("", "v1", "nodes", "Node")
         .short(&["no"])
         .subresources(&[
-            Sub::other("proxy", "NodeProxyOptions", ANY_METHOD),
+            Sub::other("proxy", "NodeProxyOptions", ANY_METHOD).connects(Connect::ProxyNode),
             Sub::own("status", GET_PATCH_UPDATE),
         ])
         .stored_under("minions")
@@ -54,14 +58,15 @@ pub(super) const SERVED: &[Row] = &[
         .short(&["po"])
         .categories(&["all"])
         .subresources(&[
-            Sub::other("attach", "PodAttachOptions", CREATE_GET),
-            Sub::other("binding", "Binding", CREATE),
+            Sub::other("attach", "PodAttachOptions", CREATE_GET).connects(Connect::Attach),
+            Sub::other("binding", "Binding", CREATE).special(Special::Binding),
             Sub::own("ephemeralcontainers", GET_PATCH_UPDATE),
-            Sub::foreign("eviction", "policy", "v1", "Eviction", CREATE),
-            Sub::other("exec", "PodExecOptions", CREATE_GET),
-            Sub::own("log", GET),
-            Sub::other("portforward", "PodPortForwardOptions", CREATE_GET),
-            Sub::other("proxy", "PodProxyOptions", ANY_METHOD),
+            Sub::foreign("eviction", "policy", "v1", "Eviction", CREATE).special(Special::Eviction),
+            Sub::other("exec", "PodExecOptions", CREATE_GET).connects(Connect::Exec),
+            Sub::own("log", GET).connects(Connect::Log),
+            Sub::other("portforward", "PodPortForwardOptions", CREATE_GET)
+                .connects(Connect::PortForward),
+            Sub::other("proxy", "PodProxyOptions", ANY_METHOD).connects(Connect::ProxyPod),
             Sub::own("resize", GET_PATCH_UPDATE),
             Sub::own("status", GET_PATCH_UPDATE),
         ])
@@ -91,13 +96,14 @@ pub(super) const SERVED: &[Row] = &[
             "v1",
             "TokenRequest",
             CREATE,
-        )])
+        )
+        .special(Special::TokenRequest)])
         .returns_deleted(),
     Row::namespaced("", "v1", "services", "Service")
         .short(&["svc"])
         .categories(&["all"])
         .subresources(&[
-            Sub::other("proxy", "ServiceProxyOptions", ANY_METHOD),
+            Sub::other("proxy", "ServiceProxyOptions", ANY_METHOD).connects(Connect::ProxyService),
             Sub::own("status", GET_PATCH_UPDATE),
         ])
         .stored_under("services/specs")
@@ -205,43 +211,37 @@ pub(super) const SERVED: &[Row] = &[
         "selfsubjectreviews",
         "SelfSubjectReview",
     )
-    .verbs(CREATE)
-    .stores_nothing(),
+    .review(Review::SelfSubject),
     Row::cluster("authentication.k8s.io", "v1", "tokenreviews", "TokenReview")
-        .verbs(CREATE)
-        .stores_nothing(),
+        .review(Review::Token),
     Row::namespaced(
         "authorization.k8s.io",
         "v1",
         "localsubjectaccessreviews",
         "LocalSubjectAccessReview",
     )
-    .verbs(CREATE)
-    .stores_nothing(),
+    .review(Review::LocalSubjectAccess),
     Row::cluster(
         "authorization.k8s.io",
         "v1",
         "selfsubjectaccessreviews",
         "SelfSubjectAccessReview",
     )
-    .verbs(CREATE)
-    .stores_nothing(),
+    .review(Review::SelfSubjectAccess),
     Row::cluster(
         "authorization.k8s.io",
         "v1",
         "selfsubjectrulesreviews",
         "SelfSubjectRulesReview",
     )
-    .verbs(CREATE)
-    .stores_nothing(),
+    .review(Review::SelfSubjectRules),
     Row::cluster(
         "authorization.k8s.io",
         "v1",
         "subjectaccessreviews",
         "SubjectAccessReview",
     )
-    .verbs(CREATE)
-    .stores_nothing(),
+    .review(Review::SubjectAccess),
     Row::namespaced(
         "autoscaling",
         "v1",
@@ -267,6 +267,7 @@ pub(super) const SERVED: &[Row] = &[
         .subresources(STATUS)
         .generation(),
     Row::namespaced("batch", "v1", "jobs", "Job")
+        .field_error_names_kind()
         .categories(&["all"])
         .subresources(STATUS)
         .fields(JOB_FIELDS)

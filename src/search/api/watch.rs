@@ -97,7 +97,9 @@ impl EventsApi {
             return Duration::from_secs(seconds);
         }
         let timeout = ctx.query_value("timeout");
-        let timeout = timeout.as_deref().and_then(crate::api::duration::parse);
+        let timeout = timeout
+            .as_deref()
+            .and_then(|text| crate::base::duration::parse(text).ok().flatten());
         if let Some(timeout) = timeout.filter(|t| !t.is_zero()) {
             return timeout;
         }

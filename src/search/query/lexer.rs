@@ -25,6 +25,16 @@ pub(super) enum Kind {
     Not,
 }
 
+impl Token {
+    /// Whether it is a word with wildcards that is too long to look for.
+    pub(super) fn is_costly(&self) -> bool {
+        let Kind::Word(word) = &self.kind else {
+            return false;
+        };
+        word.contains(['*', '?']) && word.chars().nth(super::WILDCARD_CHARS_MAX).is_some()
+    }
+}
+
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, QueryError> {
     let chars: Vec<char> = text.chars().collect();
     let mut tokens = Vec::new();

@@ -98,9 +98,22 @@ struct Limit {
     at: usize,
 }
 
+/// Longest query that is taken.
+const QUERY_CHARS_MAX: usize = 8_192;
+/// Longest word with wildcards: it becomes an automaton, whose making grows faster than it.
+const WILDCARD_CHARS_MAX: usize = 256;
+
 /// Parses a query; the empty one finds everything.
 pub fn parse(text: &str) -> Result<Query, QueryError> {
+    if text.chars().nth(QUERY_CHARS_MAX).is_some() {
+        let why = format!("a query may have at most {QUERY_CHARS_MAX} characters");
+        return Err(QueryError::new(QUERY_CHARS_MAX, why));
+    }
     let tokens = lexer::tokens(text)?;
+    if let Some(long) = tokens.iter().find(|token| token.is_costly()) {
+        let why = format!("a word with wildcards may have at most {WILDCARD_CHARS_MAX} characters");
+        return Err(QueryError::new(long.at, why));
+    }
     parser::parse(&tokens, text.chars().count()).map(Query)
 }
 

@@ -9,6 +9,10 @@ use crate::api::status::Status;
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 const API_VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";
+/// Who writes levels and schemas, as upstream names its field managers.
+const PRODUCER: &str = "api-priority-and-fairness-config-producer-v1";
+/// Who writes their statuses.
+const CONSUMER: &str = "api-priority-and-fairness-config-consumer-v1";
 const AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 /// Always forced to their specs; the others only while nobody else has edited them.
 const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
@@ -49,7 +53,7 @@ async fn ensure_spec(
         .unwrap_or("")
         .to_string();
     let Some(stored) = objects.get_cached(resource, "", &name).await? else {
-        return super::ensure(objects, resource, wanted).await;
+        return super::ensure_as(objects, PRODUCER, resource, wanted).await;
     };
     let is_ours = MANDATORY.contains(&name.as_str())
         || match stored["metadata"]["annotations"][AUTOUPDATE].as_str() {
@@ -97,8 +101,8 @@ async fn mark_dangling(
         if known {
             continue;
         }
-        let mut changed = (*stored).clone();
-        changed["status"] = json!({"conditions": [{
+        let mut config = json!({"metadata": {"name": name}});
+        config["status"] = json!({"conditions": [{
             "type": "Dangling",
             "status": status,
             "lastTransitionTime": now(),
@@ -107,7 +111,7 @@ async fn mark_dangling(
                 "This FlowSchema references the PriorityLevelConfiguration object named \"{level}\" {message}"
             ),
         }]});
-        match objects.update_status(schemas, "", changed).await {
+        match objects.apply_status(CONSUMER, schemas, "", config).await {
             Ok(_) => {}
             Err(status) if status.reason == "Conflict" => {}
             Err(status) => return Err(status),

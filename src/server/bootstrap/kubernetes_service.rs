@@ -17,6 +17,8 @@ use crate::api::objects::Objects;
 use crate::api::status::Status;
 
 const NAME: &str = "kubernetes";
+/// Who writes the status of the range, as upstream names its field manager.
+const CONTROLLER: &str = "kubernetes-service-cidr-controller";
 /// A server that has not renewed its lease for this long is gone.
 const LIVE_SECONDS: i64 = 30;
 
@@ -34,15 +36,17 @@ pub(super) async fn service_cidr(
     if stored["status"]["conditions"].is_array() {
         return Ok(());
     }
-    let mut changed = (*stored).clone();
-    changed["status"] = json!({"conditions": [{
+    let mut config = json!({"metadata": {"name": NAME}});
+    config["status"] = json!({"conditions": [{
         "type": "Ready",
         "status": "True",
         "lastTransitionTime": now(),
-        "reason": "",
         "message": "Kubernetes default Service CIDR is ready",
     }]});
-    match objects.update_status(&resource, "", changed).await {
+    match objects
+        .apply_status(CONTROLLER, &resource, "", config)
+        .await
+    {
         Ok(_) => Ok(()),
         Err(status) if status.reason == "Conflict" => Ok(()),
         Err(status) => Err(status),
@@ -87,8 +91,6 @@ pub(super) async fn service(
     let family = family_of(&ip);
     service["spec"] = json!({
         "clusterIP": ip.to_string(),
-        "clusterIPs": [ip.to_string()],
-        "ipFamilies": [family],
         "ipFamilyPolicy": "SingleStack",
         "internalTrafficPolicy": "Cluster",
         "ports": [port],

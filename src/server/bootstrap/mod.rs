@@ -155,6 +155,16 @@ async fn ensure(
     resource: &GroupResource,
     object: Value,
 ) -> Result<(), Status> {
+    ensure_as(objects, "kube-apiserver", resource, object).await
+}
+
+/// As [`ensure`], in the name of a field manager.
+async fn ensure_as(
+    objects: &dyn Objects,
+    manager: &'static str,
+    resource: &GroupResource,
+    object: Value,
+) -> Result<(), Status> {
     let text = |key: &str| object["metadata"][key].as_str().unwrap_or("").to_string();
     let (namespace, name) = (text("namespace"), text("name"));
     if objects
@@ -164,7 +174,8 @@ async fn ensure(
     {
         return Ok(());
     }
-    match objects.create(resource, &namespace, object).await {
+    let created = objects.create_as(manager, resource, &namespace, object);
+    match created.await {
         Ok(_) => Ok(()),
         Err(status) if status.reason == "AlreadyExists" => Ok(()),
         Err(status) => Err(status),

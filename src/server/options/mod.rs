@@ -20,6 +20,7 @@ pub use self::collect::{CollectOptions, Role};
 pub use self::flags::FLAGS;
 pub use self::parse::{Flag, FlagError, Kind, Section, Status, Values};
 use crate::audit::config::SinkSettings;
+use crate::endpoints::proxy::KubeletOptions;
 use crate::filters::chain;
 use crate::telemetry::logging::LogFormat;
 
@@ -52,6 +53,8 @@ pub struct ServerOptions {
     pub services: ServiceOptions,
     /// API behaviour.
     pub api: ApiOptions,
+    /// How kubelets are reached.
+    pub kubelets: KubeletFlags,
     /// How the server ends.
     pub shutdown: ShutdownOptions,
     /// Metrics not shown.
@@ -299,6 +302,17 @@ pub struct ApiOptions {
     pub profiling: bool,
 }
 
+/// How kubelets are reached.
+#[derive(Clone, Debug)]
+pub struct KubeletFlags {
+    /// Client certificate.
+    pub certificate: Option<CertificateFiles>,
+    /// CA of their certificates; `None`: not verified.
+    pub authority: Option<PathBuf>,
+    /// Where and how long.
+    pub options: KubeletOptions,
+}
+
 /// How the server ends.
 #[derive(Clone, Debug, Default)]
 pub struct ShutdownOptions {
@@ -369,6 +383,7 @@ impl ServerOptions {
                 livez_grace: v.duration("livez-grace-period"),
                 profiling: v.bool("profiling"),
             },
+            kubelets: kubelets(v)?,
             shutdown: ShutdownOptions {
                 delay: v.duration("shutdown-delay-duration"),
                 send_retry_after: v.bool("shutdown-send-retry-after"),
@@ -409,6 +424,19 @@ fn pair(v: &Values, cert: &str, key: &str) -> Result<Option<CertificateFiles>, F
         (Some(_), None) => Err(v.invalid(key, format!("must be set together with --{cert}"))),
         (None, Some(_)) => Err(v.invalid(cert, format!("must be set together with --{key}"))),
     }
+}
+
+fn kubelets(v: &Values) -> Result<KubeletFlags, FlagError> {
+    let port = u16::try_from(v.int("kubelet-port"));
+    Ok(KubeletFlags {
+        certificate: pair(v, "kubelet-client-certificate", "kubelet-client-key")?,
+        authority: path(v, "kubelet-certificate-authority"),
+        options: KubeletOptions {
+            port: port.map_err(|_| v.invalid("kubelet-port", "must be between 0 and 65535"))?,
+            preferred_addresses: v.list("kubelet-preferred-address-types"),
+            timeout: v.duration("kubelet-timeout"),
+        },
+    })
 }
 
 fn listen(v: &Values) -> Result<ListenOptions, FlagError> {

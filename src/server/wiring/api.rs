@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::kubelets;
 use crate::api::objects::Objects;
 use crate::api::schema::definitions;
 use crate::authorization::Authorizer;
@@ -58,18 +59,21 @@ pub(super) fn endpoints(
     authorizer: Arc<dyn Authorizer>,
     reviewers: Reviewers,
     mounts: Vec<Box<dyn Mount>>,
+    metrics: &Arc<Metrics>,
     drain: &Drain,
-) -> Endpoints {
-    Endpoints {
+) -> Result<Endpoints, StartError> {
+    Ok(Endpoints {
         registry: registry.clone(),
         discovery: Discovery::new(server_address(options)),
         openapi: OpenApi::new(definitions),
         authorizer,
         reviewers,
         mounts,
+        proxy: kubelets::proxy(&options.kubelets)?,
+        metrics: metrics.clone(),
         min_request_timeout: options.api.min_request_timeout,
         shutdown: drain.watches_end(),
-    }
+    })
 }
 
 /// How watches of events end.

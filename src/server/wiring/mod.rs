@@ -6,6 +6,7 @@ mod api;
 mod checks;
 mod collect;
 mod identity;
+mod kubelets;
 mod policy;
 mod record;
 mod sinks;
@@ -116,8 +117,9 @@ pub(super) async fn wire(
         authorizer.clone(),
         identity.reviewers,
         mounts,
+        metrics,
         drain,
-    );
+    )?;
     let filters = chain(Parts {
         audit_id: Box::new(AuditId),
         authentication: Box::new(identity.authentication),

@@ -38,6 +38,10 @@ impl Strategy for DaemonSetStrategy {
             default_nil(rolling, "maxSurge", 0);
         }
         default_nil(spec, "revisionHistoryLimit", 10);
+        // The annotation stands for a field, so it is there whether it was sent or not.
+        if annotation(object, TEMPLATE_GENERATION).is_none() {
+            set_annotation(object, TEMPLATE_GENERATION, "0".to_string());
+        }
     }
 
     fn prepare_for_create(&self, object: &mut Value, _ctx: &WriteContext<'_>) {

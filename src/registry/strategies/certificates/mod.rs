@@ -3,6 +3,7 @@
 pub mod conditions;
 pub mod csr;
 pub mod pem;
+pub mod pod_request;
 pub mod request;
 pub mod trust_bundle;
 
@@ -12,6 +13,7 @@ use crate::registry::strategy::Strategy;
 pub fn strategy_for(kind: &str) -> Option<&'static dyn Strategy> {
     Some(match kind {
         "CertificateSigningRequest" => &csr::CsrStrategy,
+        "PodCertificateRequest" => &pod_request::PodRequestStrategy,
         "ClusterTrustBundle" => &trust_bundle::TrustBundleStrategy,
         _ => return None,
     })

@@ -60,6 +60,8 @@ impl Strategy for NamespaceStrategy {
     }
 
     fn mark_deleted(&self, object: &mut Value) {
+        // A namespace is not deleted after a while but when its finalizers are gone.
+        object_mut(ensure_object(object, "metadata")).remove("deletionGracePeriodSeconds");
         object_mut(ensure_object(object, "status")).insert("phase".into(), "Terminating".into());
     }
 

@@ -75,6 +75,8 @@ impl Strategy for NodeStrategy {
                 validate_pod_cidrs(spec, errors);
             }
             Some(old) => {
+                // Taints are checked as part of the node and again as part of its update.
+                validate_taints(spec, errors);
                 validate_resources(object, errors);
                 validate_addresses(object, errors);
                 validate_fixed(spec, at(old, "spec").unwrap_or(&null), errors);

@@ -154,27 +154,25 @@ fn validate_addresses(item: &Value, kind: &str, path: &Path<'_>, errors: &mut Fi
         errors.too_many(path, addresses.len(), MAX_ADDRESSES);
     }
     for (i, address) in addresses.iter().enumerate() {
-        let path = path.index(i);
+        let item = path.index(i);
         let text = address.as_str().unwrap_or_default();
         let is_v4 = net::parse_ip(text).map(|ip| ip.addr.is_ipv4() || ip.is_mapped());
+        let before = errors.0.len();
         match kind {
-            "IPv4" => {
-                net::validate_ip(&path, text, &[], errors);
-                if is_v4 != Some(true) {
-                    errors.invalid_str(&path, text, "must be an IPv4 address");
-                }
-                endpoint::validate_non_special_ip(text, &path, errors);
-            }
-            "IPv6" => {
-                net::validate_ip_strict(&path, text, errors);
-                if is_v4 != Some(false) {
-                    errors.invalid_str(&path, text, "must be an IPv6 address");
-                }
-                endpoint::validate_non_special_ip(text, &path, errors);
-            }
-            "FQDN" => names::fully_qualified_domain_name(&path, text, errors),
+            "IPv4" => net::validate_ip(&item, text, &[], errors),
+            "IPv6" => net::validate_ip_strict(&item, text, errors),
+            "FQDN" => names::fully_qualified_domain_name(&item, text, errors),
             _ => {}
         }
+        let is_ip = matches!(kind, "IPv4" | "IPv6");
+        if !is_ip || errors.0.len() > before {
+            continue;
+        }
+        if is_v4 != Some(kind == "IPv4") {
+            // The whole list is named, not the address.
+            errors.invalid_str(path, text, format!("must be an {kind} address"));
+        }
+        endpoint::validate_non_special_ip(text, &item, errors);
     }
 }
 
@@ -192,7 +190,7 @@ fn validate_hints(hints: &Value, field: &'static str, path: &Path<'_>, errors: &
             errors.duplicate(&path, &name.into());
         }
         let messages = match field {
-            "forZones" => names::qualified_name(name),
+            "forZones" => names::label_value(name),
             _ => names::dns1123_subdomain(name),
         };
         invalid_each(errors, &path, name, messages);

@@ -48,6 +48,11 @@ impl Strategy for PriorityClassStrategy {
         }
     }
 
+    fn undeletable(&self, name: &str) -> Option<&'static str> {
+        let is_system = SYSTEM.iter().any(|(system, _)| *system == name);
+        is_system.then_some("this is a system priority class and cannot be deleted")
+    }
+
     /// The generation is set once and never counted.
     fn spec_changed(&self, _object: &Value, _old: &Value) -> bool {
         false

@@ -1,0 +1,128 @@
+//! One target's campaign: seeds, then mutations of them, until the time is over.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::mutate::mutate;
+
+/// Longest input that is made.
+const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// What an input may take, and what each of its bytes adds; generous, because tests share a machine.
+const TIME_MAX: Duration = Duration::from_secs(2);
+const TIME_PER_BYTE: Duration = Duration::from_micros(40);
+/// Mutations that got far (took longer than the others) are mutated further.
+const KEPT_MAX: usize = 2_000;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// How long each target runs: `FUZZ_SECONDS`, or half a second.
+fn duration() -> Duration {
+    let seconds = std::env::var("FUZZ_SECONDS").ok();
+    let seconds = seconds.and_then(|s| s.parse::<f64>().ok()).unwrap_or(0.5);
+    Duration::from_secs_f64(seconds)
+}
+
+/// The seed of the random numbers: `FUZZ_SEED`, or always the same.
+fn seed() -> u64 {
+    let seed = std::env::var("FUZZ_SEED").ok();
+    seed.and_then(|s| s.parse().ok()).unwrap_or(1)
+}
+
+/// Runs a target on what was found before, on the seeds, and on mutations of them.
+pub(crate) fn run(name: &str, seeds: &[Vec<u8>], target: fn(&[u8])) {
+    assert!(!seeds.is_empty(), "{name} has seeds");
+    let regressions = regressions(name);
+    // What was found before must pass however short the run is.
+    for input in &regressions {
+        check(name, input, target);
+    }
+    let mut pool: Vec<Vec<u8>> = regressions;
+    pool.extend(seeds.iter().cloned());
+    let mut rng = StdRng::seed_from_u64(seed());
+    let started = Instant::now();
+    let limit = duration();
+    let (mut executions, mut slowest, mut next_seed) = (0u64, Duration::ZERO, 0);
+    let seeds_only = pool.len();
+    while started.elapsed() < limit {
+        let is_seed = next_seed < seeds_only && rng.random_bool(0.5);
+        let input = match is_seed {
+            true => {
+                next_seed += 1;
+                pool[next_seed - 1].clone()
+            }
+            false => {
+                let base = rng.random_range(0..pool.len());
+                let other = rng.random_range(0..pool.len());
+                mutate(&pool[base], &pool[other], INPUT_BYTES_MAX, &mut rng)
+            }
+        };
+        let took = check(name, &input, target);
+        executions += 1;
+        let per_byte = took / (input.len() as u32 + 64);
+        if !is_seed && per_byte > slowest {
+            slowest = per_byte;
+            keep(&mut pool, seeds_only, input, &mut rng);
+        } else if !is_seed && rng.random_ratio(1, 50) {
+            keep(&mut pool, seeds_only, input, &mut rng);
+        }
+    }
+    println!("{name}: {executions} executions in {:?}", started.elapsed());
+}
+
+fn keep(pool: &mut Vec<Vec<u8>>, seeds: usize, input: Vec<u8>, rng: &mut StdRng) {
+    if pool.len() < seeds + KEPT_MAX {
+        pool.push(input);
+        return;
+    }
+    let at = rng.random_range(seeds..pool.len());
+    pool[at] = input;
+}
+
+/// Runs the target once; a finding is kept as a file and ends the test.
+fn check(name: &str, input: &[u8], target: fn(&[u8])) -> Duration {
+    let began = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| target(input)));
+    let took = began.elapsed();
+    let allowed = TIME_MAX + TIME_PER_BYTE * input.len() as u32;
+    let problem = match outcome {
+        Err(_) => "panicked",
+        Ok(()) if took > allowed => "took too long",
+        Ok(()) => return took,
+    };
+    let file = write_finding(name, input);
+    panic!(
+        "{name} {problem} ({took:?}) on {} bytes, kept as {}",
+        input.len(),
+        file.display()
+    );
+}
+
+fn write_finding(name: &str, input: &[u8]) -> PathBuf {
+    let digest = ring::digest::digest(&ring::digest::SHA256, input);
+    let short: String = digest.as_ref()[..8]
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    let folder = folder().join("target/fuzz").join(name);
+    std::fs::create_dir_all(&folder).expect("the target folder is writable");
+    let file = folder.join(short);
+    std::fs::write(&file, input).expect("the target folder is writable");
+    file
+}
+
+fn regressions(name: &str) -> Vec<Vec<u8>> {
+    let folder = folder().join("tests/fuzz/corpus").join(name);
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let read = |file| std::fs::read(file).expect("a file of the corpus");
+    files.iter().map(read).collect()
+}
