@@ -28,7 +28,7 @@ struct Counter {
 }
 
 /// One counted request.
-struct Held(Arc<Counter>);
+pub(super) struct Held(Arc<Counter>);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -53,6 +53,18 @@ impl MaxInFlight {
         MaxInFlight {
             read_only: counter(read_only, "readOnly"),
             mutating: counter(mutating, "mutating"),
+        }
+    }
+
+    /// Counts a request that runs in any case.
+    pub(super) fn count(&self, ctx: &RequestContext) -> Option<Held> {
+        self.counter(ctx).enter(true)
+    }
+
+    fn counter(&self, ctx: &RequestContext) -> &Arc<Counter> {
+        match is_read_only(ctx) {
+            true => &self.read_only,
+            false => &self.mutating,
         }
     }
 }
@@ -81,10 +93,7 @@ impl FlowControl for MaxInFlight {
         if ctx.info.is_long_running() {
             return Ok(Permit::free());
         }
-        let counter = match is_read_only(ctx) {
-            true => &self.read_only,
-            false => &self.mutating,
-        };
+        let counter = self.counter(ctx);
         let masters = ctx
             .user
             .as_ref()

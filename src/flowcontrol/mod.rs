@@ -1,9 +1,11 @@
 //! Flow control: who may run now, who waits, who is refused.
 //!
-//! Called by `filters::flow_control`. [`FlowControl`] is the seam; [`MaxInFlight`] is the simple
-//! form (`--enable-priority-and-fairness=false`).
+//! Called by `filters::flow_control`. [`FlowControl`] is the seam; [`PriorityAndFairness`] is what
+//! runs by default, [`MaxInFlight`] the simple form (`--enable-priority-and-fairness=false`).
 
+pub mod mandatory;
 mod max_in_flight;
+mod priority;
 
 use std::borrow::Cow;
 
@@ -13,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::request::RequestContext;
 
 pub use max_in_flight::MaxInFlight;
+pub use priority::{Load, LoadSource, PriorityAndFairness, ResourceLoad};
 
 /// Headers that name the flow schema and priority level of a request.
 pub type FlowHeaders = Vec<(HeaderName, HeaderValue)>;
@@ -68,6 +71,25 @@ pub trait FlowControl: Send + Sync {
 
     /// Called once a second: publishes the high-water marks of the second that ended.
     fn tick(&self) {}
+
+    /// A page of `/debug/api_priority_and_fairness/`, if there is something to show.
+    fn dump(&self, _page: Dump) -> Option<String> {
+        None
+    }
+}
+
+/// The pages of `/debug/api_priority_and_fairness/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dump {
+    /// `dump_priority_levels`.
+    PriorityLevels,
+    /// `dump_queues`.
+    Queues,
+    /// `dump_requests`.
+    Requests {
+        /// `?includeRequestDetails=1`.
+        details: bool,
+    },
 }
 
 /// Whether a request only reads, as upstream's in-flight metrics count it.

@@ -11,10 +11,13 @@ use crate::api::status::Status;
 use crate::endpoints::router::page_not_found;
 use crate::endpoints::version;
 use crate::filters::Endpoint;
+use crate::flowcontrol::{Dump, FlowControl};
 use crate::registry::Registry;
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse};
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
+
+const FLOW_CONTROL_PAGES: &str = "/debug/api_priority_and_fairness/";
 
 /// The root router.
 pub(super) struct Root {
@@ -25,6 +28,8 @@ pub(super) struct Root {
     pub(super) profiling: bool,
     /// Whose table the index lists.
     pub(super) registry: Arc<Registry>,
+    /// For its debug pages.
+    pub(super) flow_control: Arc<dyn FlowControl>,
     /// Discovery and resources.
     pub(super) api: Arc<dyn Endpoint>,
 }
@@ -51,9 +56,28 @@ impl Endpoint for Root {
             path if path.starts_with("/debug/pprof/") && self.profiling => {
                 ApiResponse::text(StatusCode::NOT_FOUND, "Unknown profile\n")
             }
+            path if path.starts_with(FLOW_CONTROL_PAGES) => self.flow_control_page(request).await,
             "/debug/flags/v" => verbosity_flag(request),
             "/statusz" | "/flagz" => z_page(request),
             _ => self.api.handle(request).await,
+        }
+    }
+}
+
+impl Root {
+    async fn flow_control_page(&self, request: &mut ApiRequest) -> ApiResponse {
+        let ctx = &request.ctx;
+        let page = match ctx.info.path.strip_prefix(FLOW_CONTROL_PAGES) {
+            Some("dump_priority_levels") => Some(Dump::PriorityLevels),
+            Some("dump_queues") => Some(Dump::Queues),
+            Some("dump_requests") => Some(Dump::Requests {
+                details: ctx.query_value("includeRequestDetails").is_some(),
+            }),
+            _ => None,
+        };
+        match page.and_then(|page| self.flow_control.dump(page)) {
+            Some(text) => ApiResponse::new(StatusCode::OK, "text/plain; charset=utf-8", text),
+            None => self.api.handle(request).await,
         }
     }
 }

@@ -5,6 +5,7 @@ mod admission;
 mod api;
 mod checks;
 mod collect;
+mod flow_control;
 mod identity;
 mod kubelets;
 mod policy;
@@ -37,7 +38,6 @@ use crate::filters::authorization::Authorization;
 use crate::filters::chain::{Parts, chain};
 use crate::filters::impersonation::Impersonation;
 use crate::filters::shutdown::Drain;
-use crate::flowcontrol::{FlowControl, MaxInFlight};
 use crate::registry::Registry;
 use crate::search::Index;
 use crate::storage::Storage;
@@ -61,6 +61,7 @@ pub struct Wired {
     rbac: Arc<Rbac>,
     webhooks: Arc<Webhooks>,
     node: Option<Arc<NodeAuthorizer>>,
+    flow_control: flow_control::FlowControls,
     hooks: checks::Hooks,
     bootstrap: Arc<BootstrapOptions>,
     tasks: Tasks,
@@ -120,13 +121,14 @@ pub(super) async fn wire(
         metrics,
         drain,
     )?;
+    let flow_control = flow_control::FlowControls::new(options, &registry, metrics, tasks);
     let filters = chain(Parts {
         audit_id: Box::new(AuditId),
         authentication: Box::new(identity.authentication),
         audit: Box::new(Audit::new(record.recorder.clone())),
         impersonation: Box::new(Impersonation::new(authorizer.clone(), true)),
         authorization: Box::new(Authorization::new(authorizer, metrics.clone())),
-        flow_control: flow_control(options, metrics, tasks),
+        flow_control: flow_control.control.clone(),
         metrics: metrics.clone(),
         known: api::known(&registry),
         drain: drain.clone(),
@@ -138,6 +140,7 @@ pub(super) async fn wire(
         before_scrape: api::cache_metrics(&registry, metrics),
         profiling: options.api.profiling,
         registry: registry.clone(),
+        flow_control: flow_control.control.clone(),
         api: Arc::new(endpoints),
     });
     Ok(Wired {
@@ -151,6 +154,7 @@ pub(super) async fn wire(
         objects,
         rbac: identity.rbac,
         node: identity.node,
+        flow_control,
         webhooks,
         hooks,
         tasks: tasks.clone(),
@@ -175,25 +179,6 @@ fn describe_build(metrics: &Metrics) {
         .set(1);
 }
 
-fn flow_control(
-    options: &ServerOptions,
-    metrics: &Arc<Metrics>,
-    tasks: &Tasks,
-) -> Arc<dyn FlowControl> {
-    let limits = &options.in_flight;
-    let control: Arc<dyn FlowControl> =
-        Arc::new(MaxInFlight::new(limits.read_only, limits.mutating, metrics));
-    let ticking = control.clone();
-    tasks.spawn_until_stopped(async move {
-        let mut every = tokio::time::interval(std::time::Duration::from_secs(1));
-        loop {
-            every.tick().await;
-            ticking.tick();
-        }
-    });
-    control
-}
-
 impl Wired {
     /// Runs what must run once the listener is open; answers when the server is ready.
     pub(super) async fn started(&self) -> Result<(), StartError> {
@@ -204,6 +189,7 @@ impl Wired {
             node.follow(&*self.objects);
         }
         if !self.bootstrap.access_only {
+            self.flow_control.follow(&*self.objects);
             self.webhooks.configurations.follow(&self.objects);
         }
         start::keep(&self.objects, &self.bootstrap, &self.tasks);

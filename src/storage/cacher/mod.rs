@@ -84,6 +84,9 @@ pub struct Cacher {
     feed: AbortHandle,
 }
 
+/// Objects that are looked at to tell how large they are.
+const AVERAGE_OF_OBJECTS: usize = 32;
+
 /// What feed, readers and watchers share.
 struct Inner {
     storage: Arc<dyn Storage>,
@@ -178,6 +181,16 @@ impl Cacher {
     /// Whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes of an object on average, by the first few.
+    pub fn average_bytes(&self) -> usize {
+        let state = self.inner.state.load();
+        let sample = state.objects.iter().take(AVERAGE_OF_OBJECTS);
+        let (count, bytes) = sample.fold((0, 0), |(count, bytes), object| {
+            (count + 1, bytes + object.text().len())
+        });
+        bytes / count.max(1)
     }
 
     /// The cache's counters.

@@ -8,8 +8,9 @@ use super::super::common::access::{
 use super::super::common::golang::{self, Field, Ty};
 use super::super::common::names::{self, invalid_each};
 use super::super::storage::volume_attachment::keep_metadata;
-use super::{mandatory, rules, validate_conditions};
+use super::{rules, validate_conditions};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::flowcontrol::mandatory;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const PRECEDENCE_MAX: i64 = 10000;

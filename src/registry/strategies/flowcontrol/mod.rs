@@ -1,7 +1,6 @@
 //! Strategies of the flowcontrol.apiserver.k8s.io group.
 
 pub mod flow_schema;
-pub mod mandatory;
 pub mod priority_level;
 pub mod rules;
 

@@ -8,8 +8,9 @@ use super::super::common::access::{
 };
 use super::super::common::golang::{self, Field, Ty};
 use super::super::storage::volume_attachment::keep_metadata;
-use super::{mandatory, validate_conditions};
+use super::validate_conditions;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::flowcontrol::mandatory;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Most queues of a level.
@@ -155,7 +156,7 @@ fn validate_mandatory(name: &str, spec: &Value, path: &Path<'_>, errors: &mut Fi
             }
             "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value"
         }
-        "catch-all" if !semantic_equal(Some(spec), Some(mandatory::catch_all_level())) => {
+        "catch-all" if !semantic_equal(Some(spec), mandatory::level("catch-all")) => {
             "spec of 'catch-all' must equal the fixed value"
         }
         _ => return,

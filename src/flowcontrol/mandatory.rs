@@ -1,8 +1,14 @@
 //! The mandatory objects whose specs are fixed (contract/flow_control.md §2).
+//!
+//! In force here even before their objects are read; the registry's strategies refuse others under
+//! their names.
 
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+
+/// Names of the mandatory schemas and levels.
+pub const NAMES: [&str; 2] = ["exempt", "catch-all"];
 
 static EXEMPT_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     json!({
@@ -49,6 +55,10 @@ static CATCH_ALL_LEVEL: LazyLock<Value> = LazyLock::new(|| {
     })
 });
 
+static EXEMPT_LEVEL: LazyLock<Value> = LazyLock::new(
+    || json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}}),
+);
+
 /// The fixed spec of the FlowSchema `name`.
 pub fn schema(name: &str) -> Option<&'static Value> {
     match name {
@@ -58,7 +68,11 @@ pub fn schema(name: &str) -> Option<&'static Value> {
     }
 }
 
-/// The fixed spec of the PriorityLevelConfiguration `catch-all`.
-pub fn catch_all_level() -> &'static Value {
-    &CATCH_ALL_LEVEL
+/// What the PriorityLevelConfiguration `name` is where its object says nothing else.
+pub fn level(name: &str) -> Option<&'static Value> {
+    match name {
+        "exempt" => Some(&EXEMPT_LEVEL),
+        "catch-all" => Some(&CATCH_ALL_LEVEL),
+        _ => None,
+    }
 }
