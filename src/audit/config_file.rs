@@ -3,6 +3,8 @@
 //! Ours is strict where upstream is lenient: an unknown field, a duplicate key or a value that cannot
 //! be meant is an error, with its line. Relative paths in a file start at the file's folder.
 
+mod document;
+
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::document::{
+    ActionDocument, BatchDocument, Document, FieldDocument, FormatDocument, LogDocument,
+    ModeDocument, RedactionDocument, SinkDocument, TruncationDocument,
+};
 use crate::api::field::{FieldErrors, Path};
 use crate::audit::Policy;
 use crate::audit::config::{
@@ -29,6 +35,8 @@ pub const API_VERSION: &str = "audit.verbatim.dev/v1alpha1";
 pub const KIND: &str = "AuditConfiguration";
 /// The configuration of a server that is given none.
 pub const DEFAULT: &str = include_str!("../../audit-policies/default.yaml");
+/// Names of the flags' sinks, and of all of them together in `verbatim policy`.
+const OWN_SINKS: [&str; 4] = ["default", "journal", "log", "webhook"];
 /// Most sinks of one file.
 const SINKS_MAX: usize = 16;
 
@@ -133,126 +141,6 @@ fn decode_error(error: &serde_saphyr::Error) -> String {
         Some(at) if !text.contains("line ") => format!("line {}: {text}", at.line()),
         _ => text,
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Document {
-    api_version: String,
-    kind: String,
-    #[serde(default)]
-    #[expect(dead_code, reason = "accepted, as in every Kubernetes object")]
-    metadata: Option<Value>,
-    policy: Option<Value>,
-    policy_file: Option<PathBuf>,
-    redaction: Option<RedactionDocument>,
-    #[serde(default)]
-    sinks: Vec<SinkDocument>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RedactionDocument {
-    key_file: Option<PathBuf>,
-    action: Option<ActionDocument>,
-    defaults: Option<Vec<String>>,
-    #[serde(default)]
-    fields: Vec<FieldDocument>,
-    #[serde(default)]
-    uri_parameters: Vec<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-enum ActionDocument {
-    Hash,
-    Mask,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct FieldDocument {
-    paths: Vec<String>,
-    action: Option<ActionDocument>,
-    #[serde(default)]
-    resources: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SinkDocument {
-    name: String,
-    log: Option<LogDocument>,
-    stdout: Option<StdoutDocument>,
-    webhook: Option<WebhookDocument>,
-    mode: Option<ModeDocument>,
-    batch: Option<BatchDocument>,
-    truncation: Option<TruncationDocument>,
-    policy: Option<Value>,
-    policy_file: Option<PathBuf>,
-    redaction: Option<RedactionDocument>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LogDocument {
-    path: PathBuf,
-    format: Option<FormatDocument>,
-    #[serde(rename = "maxSizeMB")]
-    max_size_mb: Option<u32>,
-    max_age_days: Option<u32>,
-    max_backups: Option<u32>,
-    compress: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct StdoutDocument {
-    format: Option<FormatDocument>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-enum FormatDocument {
-    #[serde(rename = "json")]
-    Json,
-    #[serde(rename = "legacy")]
-    Legacy,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WebhookDocument {
-    kubeconfig: PathBuf,
-    initial_backoff: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-enum ModeDocument {
-    Batch,
-    Blocking,
-    BlockingStrict,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BatchDocument {
-    buffer_size: Option<usize>,
-    max_size: Option<usize>,
-    max_wait: Option<String>,
-    throttle: Option<ThrottleDocument>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ThrottleDocument {
-    qps: f32,
-    burst: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TruncationDocument {
-    max_event_bytes: Option<usize>,
-    max_batch_bytes: Option<usize>,
 }
 
 /// Turns the document into what the server uses and gathers what is wrong on the way.
@@ -426,10 +314,9 @@ impl Loader<'_> {
             // What somebody wrote goes before what everybody gets.
             rules.fields.insert(index, rule);
         }
-        Redaction {
-            rules,
-            key_file: document.key_file.as_deref().map(|p| self.resolve(p)),
-        }
+        let key_file = document.key_file.as_deref().map(|p| self.resolve(p));
+        self.files.extend(key_file.clone());
+        Redaction { rules, key_file }
     }
 
     fn field_rule(&mut self, at: &str, document: &FieldDocument, default: Action) -> FieldRule {
@@ -481,7 +368,7 @@ impl Loader<'_> {
                 "a name consists of at most 63 lower case letters, digits and '-', and begins and ends with a letter or digit",
             );
         }
-        if matches!(sink.name.as_str(), "log" | "webhook" | "journal") {
+        if OWN_SINKS.contains(&sink.name.as_str()) {
             self.mistake(
                 &format!("{at}.name"),
                 "this is the name of a sink of the server's own",

@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::audit::json::{self, push, push_key, push_member, push_micro_time};
-use crate::audit::redact::Redactor;
+use crate::audit::redact::{Redactor, Writer};
 use crate::audit::{Decision, Stage, trace};
 use crate::request::{AuditLevel, RequestContext};
 
@@ -392,8 +392,12 @@ impl Shown<'_> {
             return;
         }
         push_key(out, "requestObject");
-        // managedFields are not taken out of patches.
-        if self.push_changed(out, object, self.ctx.info.verb != "patch") {
+        // What is no patch has been decoded and is encoded by us.
+        let writer = match self.ctx.info.verb.as_str() {
+            "patch" => Writer::Client,
+            _ => Writer::Server,
+        };
+        if self.push_changed(out, object, writer) {
             return;
         }
         // Patches are the client's own bytes: what is not JSON must not break the line.
@@ -408,14 +412,14 @@ impl Shown<'_> {
         match (object, &self.ctx.audit.response_object) {
             (ResponseObject::Context, Some(object)) => {
                 push_key(out, "responseObject");
-                if !self.push_changed(out, object, true) {
+                if !self.push_changed(out, object, Writer::Server) {
                     json::push_raw(out, object);
                 }
             }
             (ResponseObject::Segments(segments), _) if segments.iter().any(|s| !s.is_empty()) => {
                 push_key(out, "responseObject");
                 let may_change = self.decision.omit_managed_fields || self.redactor.is_some();
-                if may_change && self.push_changed(out, &segments.concat(), true) {
+                if may_change && self.push_changed(out, &segments.concat(), Writer::Server) {
                     return;
                 }
                 for segment in segments {
@@ -426,14 +430,14 @@ impl Shown<'_> {
         }
     }
 
-    /// Writes a body without managedFields and redacted, if there is anything of either in it.
-    /// Answers whether it wrote.
-    fn push_changed(&self, out: &mut Vec<u8>, object: &[u8], has_managed_fields: bool) -> bool {
-        let omits = has_managed_fields
+    /// Writes a body without managedFields (which stay in patches) and redacted, if there is anything
+    /// of either in it. Answers whether it wrote.
+    fn push_changed(&self, out: &mut Vec<u8>, object: &[u8], writer: Writer) -> bool {
+        let omits = writer == Writer::Server
             && self.decision.omit_managed_fields
             && memchr::memmem::find(object, b"\"managedFields\"").is_some();
         let info = &self.ctx.info;
-        let redactor = self.redactor.filter(|r| r.concerns(info, object));
+        let redactor = self.redactor.filter(|r| r.concerns(info, object, writer));
         if !omits && redactor.is_none() {
             return false;
         }
@@ -451,7 +455,9 @@ impl Shown<'_> {
             json::remove_managed_fields(&mut tree);
         }
         let replaced = redactor.map_or(0, |r| r.body(info, &mut tree));
-        if !omits && replaced == 0 {
+        // A client's text may say a name twice; the tree has what counts, the text has both.
+        let is_as_written = writer == Writer::Server || redactor.is_none();
+        if !omits && replaced == 0 && is_as_written {
             return false;
         }
         push(out, &tree);

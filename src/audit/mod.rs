@@ -1,10 +1,13 @@
 //! The record: audit policy, events and sinks.
 //!
-//! `filters::audit` asks the [`Recorder`] for a [`policy::Decision`] about each request and has it
-//! emit one event per stage. An event is rendered once, straight from the
-//! [`RequestContext`](crate::request::RequestContext), into one JSON line that all sinks share.
+//! `filters::audit` asks the [`Recorder`] what to record of each request and has it emit one event
+//! per stage. Sinks that see the same form a group with one policy and one redaction; an event is
+//! rendered once per group, straight from the
+//! [`RequestContext`](crate::request::RequestContext), into one JSON line that its sinks share.
 //!
 //! # Invariants
+//! - A value that redaction names never reaches a line of that group, in whatever shape of body, URL
+//!   or annotation it comes; a body that cannot be looked into is not shown.
 //! - A line is an `audit.k8s.io/v1` Event that upstream's readers take, whatever we add. All that is
 //!   ours stands in one annotation, [`event::TRACE_ANNOTATION`], on the last event of a request (and
 //!   on the earlier ones where the client chose the audit ID, so that none of them hides another).
@@ -25,6 +28,9 @@
 //!   another thread costs more than the write into the page cache.
 //! - **Hash chain in a sidecar** (`<log>.chain`, one short hash per line), not in the lines: lines
 //!   stay as upstream writes them and a line needs not know its place when it is rendered.
+//! - **A kind of ours around `Policy`** for sinks, redaction, sampling and names, rather than more
+//!   fields in `Policy`: a plain policy file means here what it means to kube-apiserver, to the letter,
+//!   and ours can be strict where upstream must be lenient.
 //! - **Own facts in one annotation** rather than several: tools that compare with upstream's events
 //!   have one key to set aside.
 

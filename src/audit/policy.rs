@@ -209,7 +209,10 @@ impl ResourcePattern {
         match self {
             ResourcePattern::All => true,
             ResourcePattern::Resource(r) => *r == info.resource && info.subresource.is_empty(),
-            ResourcePattern::Subresource(r, s) => *r == info.resource && *s == info.subresource,
+            ResourcePattern::Subresource(r, s) => {
+                // `pods/` is a subresource without a name, which no request has.
+                !info.subresource.is_empty() && *r == info.resource && *s == info.subresource
+            }
             ResourcePattern::WithSubresources(r) => *r == info.resource,
             ResourcePattern::AnySubresource(s) => {
                 !info.subresource.is_empty() && *s == info.subresource
@@ -271,6 +274,8 @@ mod tests {
             ("'*/status'", "/api/v1/namespaces/n/pods/p/status", true),
             ("'*/status'", "/api/v1/namespaces/n/pods/p", false),
             ("'*'", "/api/v1/namespaces/n/pods/p/log", true),
+            ("pods/", "/api/v1/namespaces/n/pods/p", false),
+            ("'*/*'", "/api/v1/namespaces/n/pods/p/log", false),
             ("'*'", "/apis/apps/v1/deployments", false),
             ("'*'", "/healthz", false),
         ] {

@@ -106,6 +106,15 @@ impl Rules {
     }
 }
 
+/// Who wrote a JSON text. Names in ours are spelled as they are; a client may escape any letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// A server: ours, or the one that stored the object.
+    Server,
+    /// Whoever sent the patch.
+    Client,
+}
+
 /// Rules and a key.
 #[derive(Debug)]
 pub struct Redactor {
@@ -154,8 +163,8 @@ impl Redactor {
 
     /// Whether a body of this request may hold something that is to be redacted. Cheap: looks at the
     /// resource and for a word of each path.
-    pub fn concerns(&self, info: &RequestInfo, body: &[u8]) -> bool {
-        let has_escapes = memchr::memchr(b'\\', body).is_some();
+    pub fn concerns(&self, info: &RequestInfo, body: &[u8], writer: Writer) -> bool {
+        let has_escapes = writer == Writer::Client && memchr::memchr(b'\\', body).is_some();
         self.rules_for(info).any(|rule| {
             rule.paths.iter().any(|path| match path.needle() {
                 Some(needle) if !has_escapes => {
@@ -182,7 +191,7 @@ impl Redactor {
 
     /// The value of an admission webhook's `patch.webhook.admission.k8s.io/…` annotation.
     pub fn webhook_patch<'a>(&self, info: &RequestInfo, text: &'a str) -> Cow<'a, str> {
-        if !self.concerns(info, text.as_bytes()) {
+        if !self.concerns(info, text.as_bytes(), Writer::Client) {
             return Cow::Borrowed(text);
         }
         let Ok(mut tree) = serde_json::from_str::<Value>(text) else {

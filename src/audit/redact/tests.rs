@@ -23,7 +23,7 @@ fn body(uri: &str, mut tree: Value) -> Value {
     let redactor = redactor();
     let replaced = redactor.body(&info, &mut tree);
     assert!(
-        replaced == 0 || redactor.concerns(&info, text.as_bytes()),
+        replaced == 0 || redactor.concerns(&info, text.as_bytes(), Writer::Server),
         "{text}"
     );
     tree
@@ -119,10 +119,10 @@ fn thread_19_escapes_do_not_hide_a_value() {
     let info = info(Method::PATCH, "/apis/apps/v1/namespaces/n/deployments/d");
     let text = br#"{"metadata":{"annotations":{"kubectl.kubernetes.io\/l\u0061st-applied-configuration":"x"}}}"#;
     let redactor = redactor();
-    assert!(redactor.concerns(&info, text));
+    assert!(redactor.concerns(&info, text, Writer::Client));
     let mut tree: Value = serde_json::from_slice(text).expect("JSON");
     assert_eq!(redactor.body(&info, &mut tree), 1);
-    assert!(!redactor.concerns(&info, br#"{"metadata":{"name":"d"}}"#));
+    assert!(!redactor.concerns(&info, br#"{"metadata":{"name":"d"}}"#, Writer::Client));
 }
 
 #[test]

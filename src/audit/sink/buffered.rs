@@ -183,6 +183,13 @@ impl Sink for BufferedSink {
             done.await.ok();
         }
     }
+
+    fn give_up(&self) {
+        let left = self.queue.max_capacity() - self.queue.capacity();
+        if left > 0 {
+            self.metrics.lost(PLUGIN, Loss::Closed, left as u64);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod cases;
 mod check;
+mod cover;
 mod explain;
 mod lint;
 mod question;

@@ -434,7 +434,7 @@ proptest! {
         later in rule(),
         questions in proptest::collection::vec(question(), 40),
     ) {
-        if !lint::covers(&earlier, &later) {
+        if !cover::covers(&earlier, &later) {
             return Ok(());
         }
         let policy = Arc::new(Policy { rules: vec![earlier, later], warnings: Vec::new() });
