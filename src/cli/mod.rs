@@ -8,6 +8,8 @@ pub mod import;
 pub mod kubeconfig;
 pub mod policy;
 pub mod print;
+#[cfg(test)]
+mod runbooks;
 pub mod search;
 pub mod serve;
 pub mod top;

@@ -134,6 +134,7 @@ fn text(explanation: &Value, has_colour: bool) -> String {
         _ => get(&explanation["cause"]),
     };
     line("Why", paint(&cause, style, has_colour));
+    line("Runbook", get(&explanation["runbook"]));
     let mut list = |title: &str, items: Vec<String>| {
         if !items.is_empty() {
             out.push_str(&format!("\n{}\n", paint(title, Style::Bold, has_colour)));
@@ -152,7 +153,19 @@ fn text(explanation: &Value, has_colour: bool) -> String {
         .collect();
     list("Nearest bindings", nearest);
     list("What to do", texts(&explanation["fix"]));
-    list("Evidence", texts(&explanation["evidence"]));
+    let evidence = explanation["evidence"].as_array().into_iter().flatten();
+    list("Evidence", evidence.map(|e| get(&e["text"])).collect());
+    let others = explanation["sameAuditId"].as_array().into_iter().flatten();
+    let others = others.map(|o| {
+        let code = o["code"].as_u64().unwrap_or_default();
+        format!(
+            "{} {} {}: {code}",
+            get(&o["time"]),
+            get(&o["username"]),
+            get(&o["asked"])
+        )
+    });
+    list("Other requests with this audit ID", others.collect());
     let manifests = get(&explanation["manifests"]);
     if !manifests.is_empty() {
         let title = "The smallest grant (save it and kubectl apply -f it)";

@@ -4,29 +4,50 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::api::names::GroupResource;
 use crate::api::status::Status;
+use crate::authorization::refusal::forbidden;
+use crate::authorization::{Authorizer, Verdict};
 use crate::diagnose::access::AccessExplainer;
-use crate::diagnose::explain::{Explanation, explain};
+use crate::diagnose::explain::{Explanation, explain_live};
+use crate::diagnose::live::Sources;
 use crate::request::negotiate::{self, TransformKind};
-use crate::request::{ApiRequest, ApiResponse, RequestContext, RequestInfo};
+use crate::request::{ApiRequest, ApiResponse, Attributes, RequestContext, RequestInfo};
 use crate::search::api::{EventsApi, GROUP, negotiated, value_response};
+use crate::search::{Hit, Window};
+use crate::storage::{Examination, Storage};
+use crate::telemetry::Metrics;
 
 /// The name that stands for the newest request of the user who asks, as in `why --last`.
 const LAST: &str = "last";
 
+/// What explanations ask beside the record.
+#[derive(Clone, Default)]
+pub struct Asked {
+    /// Whoever explains refusals.
+    pub access: Option<Arc<dyn AccessExplainer>>,
+    /// Whether somebody may read the record, which explanations show. `None`: whoever comes this far.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// How the store is.
+    pub storage: Option<Arc<dyn Storage>>,
+    /// How the server is.
+    pub metrics: Option<Arc<Metrics>>,
+}
+
 /// Answers requests for the group.
 pub struct RecordApi {
     events: EventsApi,
-    access: Option<Arc<dyn AccessExplainer>>,
+    asked: Asked,
 }
 
 impl RecordApi {
-    /// Over the events and whoever explains refusals.
-    pub fn new(events: EventsApi, access: Option<Arc<dyn AccessExplainer>>) -> Self {
-        RecordApi { events, access }
+    /// Over the events and what explanations ask.
+    pub fn new(events: EventsApi, asked: Asked) -> Self {
+        RecordApi { events, asked }
     }
 
     /// Whether a request is for this group's resources.
@@ -49,6 +70,7 @@ impl RecordApi {
     }
 
     async fn explain(&self, ctx: &RequestContext) -> Result<ApiResponse, Status> {
+        self.may_read(ctx).await?;
         let negotiated = negotiated(ctx)?;
         let name = ctx.info.name.as_str();
         let hits = match name {
@@ -59,11 +81,9 @@ impl RecordApi {
             }
             id => self.events.of_audit_id(ctx, id).await?,
         };
-        let events: Vec<Value> = hits
-            .iter()
-            .filter_map(|h| serde_json::from_slice(&h.event).ok())
-            .collect();
-        let explanation = explain(&events, self.access.as_deref());
+        let events = parsed(&hits);
+        let sources = Here { api: self, ctx };
+        let explanation = explain_live(&events, self.asked.access.as_deref(), &sources).await;
         let mut explanation = explanation.ok_or_else(|| {
             let resource = GroupResource::new(GROUP, ctx.info.resource.clone());
             Status::not_found(&resource, name)
@@ -79,6 +99,80 @@ impl RecordApi {
             _ => serde_json::to_value(&explanation).unwrap_or_default(),
         };
         Ok(value_response(&tree, negotiated))
+    }
+}
+
+impl RecordApi {
+    /// An explanation shows events, so it is for those who may list them.
+    async fn may_read(&self, ctx: &RequestContext) -> Result<(), Status> {
+        let Some(authorizer) = &self.asked.authorizer else {
+            return Ok(());
+        };
+        let user = ctx.user();
+        let namespace = ctx.info.namespace.as_str();
+        let attributes = Attributes::resource(&user, "list", GROUP, "auditevents", namespace, "");
+        let decision = authorizer.authorize(&attributes).await;
+        match decision.verdict {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny | Verdict::NoOpinion => Err(forbidden(&attributes, &decision.reason)),
+        }
+    }
+}
+
+fn parsed(hits: &[Hit]) -> Vec<Value> {
+    hits.iter()
+        .filter_map(|h| serde_json::from_slice(&h.event).ok())
+        .collect()
+}
+
+/// The record and the server as the asker of one request may see them.
+struct Here<'a> {
+    api: &'a RecordApi,
+    ctx: &'a RequestContext,
+}
+
+impl Here<'_> {
+    /// Who may read one namespace only is told nothing of the server as a whole.
+    fn sees_all(&self) -> bool {
+        self.ctx.info.namespace.is_empty()
+    }
+}
+
+#[async_trait]
+impl Sources for Here<'_> {
+    async fn events(
+        &self,
+        query: String,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: usize,
+    ) -> Vec<Value> {
+        let window = Window { from, to };
+        match self.api.events.within(self.ctx, query, window, limit).await {
+            Ok(hits) => parsed(&hits),
+            Err(status) => {
+                tracing::warn!(%status, "looking for evidence in the record");
+                Vec::new()
+            }
+        }
+    }
+
+    async fn store(&self) -> Option<Examination> {
+        let storage = self.api.asked.storage.as_ref();
+        storage.filter(|_| self.sees_all())?.examine().await
+    }
+
+    fn metric(&self, name: &str) -> Vec<String> {
+        let metrics = self.api.asked.metrics.as_ref();
+        let Some(metrics) = metrics.filter(|_| self.sees_all()) else {
+            return Vec::new();
+        };
+        let text = String::from_utf8(metrics.render()).unwrap_or_default();
+        let is_sample = |line: &&str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        text.lines().filter(is_sample).map(str::to_string).collect()
     }
 }
 

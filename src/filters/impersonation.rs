@@ -224,7 +224,7 @@ impl Filter for Impersonation {
         let requester = ctx.user();
         match self.find_mode(&requester, &wanted, &ctx.info).await {
             Err(status) => {
-                let why = status.message.clone();
+                let why = format!("as {}: {}", wanted.username, status.message);
                 ctx.stages.end("impersonation", began, "forbid", why);
                 forbidden_response(ctx, &status)
             }

@@ -24,8 +24,10 @@ use tokio::sync::mpsc;
 pub mod cacher;
 pub mod embedded;
 pub mod etcd;
+mod examine;
 mod failure;
 
+pub use examine::{Examination, Member, MemberState};
 pub use failure::{FAILURES, Failure};
 
 /// A store revision (etcd's `mod_revision`). Zero means "none" or "current", as each method says.
@@ -256,6 +258,12 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Bytes on disk, where known. Also the health check: an error means not healthy.
     async fn status(&self) -> Result<StoreStatus, Error>;
+
+    /// Asks the store how it is, for explanations of its failures. `None` where there is nothing to
+    /// ask. Answers within a few seconds, whatever state the store is in.
+    async fn examine(&self) -> Option<Examination> {
+        None
+    }
 
     /// Finishes what is in flight and closes. Later calls fail with [`Error::Unavailable`].
     async fn close(&self);

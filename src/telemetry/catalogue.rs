@@ -151,7 +151,7 @@ macro_rules! catalogue {
 
         /// Names of all families, as the table has them.
         #[cfg(test)]
-        const NAMES: &[&str] = &[$(stringify!($name)),*];
+        pub(crate) const NAMES: &[&str] = &[$(stringify!($name)),*];
     };
 }
 

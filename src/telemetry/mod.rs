@@ -18,6 +18,12 @@ pub use catalogue::{Metrics, Stability};
 pub use requests::{RequestLabels, RequestSeries};
 pub use summary::SummaryVec;
 
+/// Names of all metric families, for checks of what speaks of them.
+#[cfg(test)]
+pub(crate) fn family_names() -> &'static [&'static str] {
+    catalogue::NAMES
+}
+
 /// Content type of `/metrics`: Prometheus' text format.
 pub const METRICS_CONTENT_TYPE: &str =
     "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";

@@ -38,6 +38,13 @@ impl Etcd {
         &self.endpoint
     }
 
+    /// Sends it a signal, `STOP` for example.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.expect("kill to run").success(), "kill -s {name} {pid}");
+    }
+
     fn try_start(binary: &Path, flags: &[&str]) -> Option<Self> {
         let dir = tempfile::tempdir().expect("temporary directory");
         let [client, peer] = free_ports();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verbatim::storage::etcd::{EtcdOptions, EtcdStore};
-use verbatim::storage::{Error, Storage, WatchMessage};
+use verbatim::storage::{Error, Failure, Storage, WatchMessage};
 
 use super::cached::check_cached;
 use super::check_all;
@@ -63,6 +63,33 @@ async fn a_lost_etcd_is_told() {
     );
     let again = EtcdStore::connect(options).await.map(|_| ());
     assert!(matches!(again, Err(Error::Unavailable { .. })), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_stopped_etcd_is_told() {
+    let etcd = Etcd::start();
+    let options = EtcdOptions {
+        request_timeout: Duration::from_millis(300),
+        ..options(&etcd)
+    };
+    let store = EtcdStore::connect(options).await.expect("connect");
+    etcd.signal("STOP");
+    let read = store.get("/a/a").await.map(|_| ()).expect_err("no answer");
+    assert_eq!(read.failure(), Failure::Timeout, "{read:?}");
+    let written = store.create("/a/a", Bytes::new(), None).await;
+    assert!(
+        matches!(written, Err(Error::Uncertain(Failure::Timeout))),
+        "{written:?}"
+    );
+    let examination = store.examine().await.expect("an examination");
+    assert!(examination.members[0].state.is_err(), "{examination:?}");
+    etcd.signal("CONT");
+    let examination = store.examine().await.expect("an examination");
+    let state = examination.members[0].state.as_ref().expect("an answer");
+    assert!(
+        state.has_leader && state.log_sync_p99_ms.is_some(),
+        "{state:?}"
+    );
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod etcd;
 mod collect;
 mod connect;
 mod crash;
+mod diagnose;
 mod golden;
 mod hook_server;
 mod index;

@@ -51,7 +51,7 @@ pub fn end_read(
     let stages = &mut ctx.stages;
     match error {
         None => stages.end(stage, began, "ok", version.as_str()),
-        Some(status) if status.code == 404 => stages.end(stage, began, "not found", ""),
+        Some(status) if status.code == 404 => stages.end(stage, began, "none", ""),
         Some(status) => {
             let because = status.because.clone().unwrap_or_default();
             stages.end(stage, began, "error", because.into_string());

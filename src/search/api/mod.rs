@@ -130,6 +130,24 @@ impl EventsApi {
         found.map_err(status_of)
     }
 
+    /// Events of a time that match a query and that this request may see, newest first.
+    pub async fn within(
+        &self,
+        ctx: &RequestContext,
+        query: String,
+        window: Window,
+        limit: usize,
+    ) -> Result<Vec<Hit>, Status> {
+        let search = Search {
+            query,
+            window,
+            limit,
+            after: None,
+            namespace: scope(ctx).map(str::to_string),
+        };
+        Ok(self.index.search(search).await.map_err(status_of)?.hits)
+    }
+
     /// The newest events that match a query.
     pub async fn newest(
         &self,

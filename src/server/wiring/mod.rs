@@ -30,7 +30,7 @@ use crate::audit::Recorder;
 use crate::authorization::node::NodeAuthorizer;
 use crate::authorization::rbac::Rbac;
 use crate::base::Tasks;
-use crate::diagnose::access::AccessExplainer;
+use crate::diagnose::api::Asked;
 use crate::endpoints::Mount;
 use crate::filters::audit::Audit;
 use crate::filters::audit_id::AuditId;
@@ -103,13 +103,18 @@ pub(super) async fn wire(
         collect::follow(options, ingest, tasks);
     }
 
-    let explainer: Arc<dyn AccessExplainer> = identity.rbac.clone();
+    let asked = Asked {
+        access: Some(identity.rbac.clone()),
+        authorizer: Some(authorizer.clone()),
+        storage: Some(storage.clone()),
+        metrics: Some(metrics.clone()),
+    };
     let mut mounts: Vec<Box<dyn Mount>> = vec![Box::new(identity.openid)];
     if let Some(ingest) = &record.ingest {
         mounts.push(Box::new(collect::IngestMount(ingest.clone())));
     }
     let limits = api::watch_limits(options, drain);
-    if let Some(mount) = record::RecordMount::new(&record, Some(explainer), limits) {
+    if let Some(mount) = record::RecordMount::new(&record, asked, limits) {
         mounts.push(Box::new(mount));
     }
     let endpoints = api::endpoints(

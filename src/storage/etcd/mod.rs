@@ -35,11 +35,13 @@ use self::errors::{Call, classify};
 use self::lease::Leases;
 use self::version::Trust;
 use super::{
-    Error, Failure, Got, KeyValue, Listed, Range, Revision, Storage, StoreStatus, WatchStream,
+    Error, Examination, Failure, Got, KeyValue, Listed, Range, Revision, Storage, StoreStatus,
+    WatchStream,
 };
 
 mod connect;
 mod errors;
+mod examine;
 mod lease;
 mod list;
 mod version;
@@ -325,6 +327,10 @@ impl Storage for EtcdStore {
             size_bytes,
             revision,
         })
+    }
+
+    async fn examine(&self) -> Option<Examination> {
+        Some(examine::examine(&self.connections, &self.options.endpoints).await)
     }
 
     async fn close(&self) {
