@@ -1,11 +1,14 @@
-//! A small HTTPS client for the hand tools.
+//! A small HTTPS client for the hand tools: JSON in, JSON out, and streams of JSON lines.
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri};
+use anyhow::{Context, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,28 +16,41 @@ use hyper_util::rt::TokioExecutor;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 
-use crate::server::client::{Target, tls_config};
+use crate::cli::kubeconfig::Login;
+use crate::server::client::tls_config;
 
-/// Longest wait for an answer.
-const TIMEOUT: Duration = Duration::from_secs(60);
-/// Path of our group.
-pub const BASE: &str = "/apis/audit.verbatim.dev/v1alpha1";
+/// Longest wait for an answer. Summaries of millions of requests take a while.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The client.
 pub struct Client {
     http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     server: String,
-    token: Option<String>,
+    /// Credentials and impersonation.
+    headers: Vec<(header::HeaderName, HeaderValue)>,
+}
+
+/// The server's refusal, with a sentence that says what to do next.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}{}{hint}", if hint.is_empty() { "" } else { "\n  " })]
+pub struct Refusal {
+    /// HTTP status.
+    pub code: u16,
+    /// The server's words.
+    pub message: String,
+    /// What to do; may be empty.
+    pub hint: String,
 }
 
 impl Client {
     /// Makes a client; connects when asked something.
-    pub fn new(target: Target) -> anyhow::Result<Self> {
-        let tls = tls_config(&target).context("TLS")?;
+    pub fn new(login: Login) -> anyhow::Result<Self> {
+        let headers = headers(&login)?;
+        let tls = tls_config(&login.target).context("TLS")?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http();
-        let connector = match target.tls_server_name {
+        let connector = match login.target.tls_server_name {
             Some(name) => {
                 let name = ServerName::try_from(name).context("tls-server-name")?;
                 connector
@@ -46,58 +62,74 @@ impl Client {
         };
         Ok(Client {
             http: HyperClient::builder(TokioExecutor::new()).build(connector),
-            server: target.server,
-            token: target.token,
+            server: login.target.server,
+            headers,
         })
     }
 
-    /// Gets JSON. Refusals and errors become sentences that say what to do next.
+    /// Gets JSON.
     pub async fn get(&self, path_and_query: &str) -> anyhow::Result<Value> {
-        self.ask(Method::GET, path_and_query, Bytes::new()).await
+        let answer = self.send(Method::GET, path_and_query, Bytes::new());
+        whole(answer.await?).await
+    }
+
+    /// Posts JSON and answers JSON.
+    pub async fn post(&self, path_and_query: &str, body: &Value) -> anyhow::Result<Value> {
+        let body = Bytes::from(body.to_string());
+        self.post_bytes(path_and_query, body).await
     }
 
     /// Posts JSON text and answers JSON.
-    pub async fn post_bytes(&self, path: &str, body: Bytes) -> anyhow::Result<Value> {
-        self.ask(Method::POST, path, body).await
+    pub async fn post_bytes(&self, path_and_query: &str, body: Bytes) -> anyhow::Result<Value> {
+        whole(self.send(Method::POST, path_and_query, body).await?).await
     }
 
-    async fn ask(
+    /// Opens a stream of JSON lines.
+    pub async fn stream(&self, path_and_query: &str) -> anyhow::Result<Lines> {
+        let answer = self.send(Method::GET, path_and_query, Bytes::new()).await?;
+        Ok(Lines {
+            body: answer.into_body(),
+            buffer: BytesMut::new(),
+        })
+    }
+
+    /// Sends a request and answers a success; everything else is an error.
+    async fn send(
         &self,
         method: Method,
         path_and_query: &str,
         body: Bytes,
-    ) -> anyhow::Result<Value> {
+    ) -> anyhow::Result<http::Response<Incoming>> {
         let uri: Uri = format!("{}{path_and_query}", self.server)
             .parse()
             .with_context(|| format!("{:?} is not a URL", self.server))?;
         let mut request = Request::builder()
             .method(method)
             .uri(uri)
-            .header("accept", "application/json")
-            .header("content-type", "application/json")
+            .header(header::ACCEPT, "application/json")
             .header(
-                "user-agent",
+                header::USER_AGENT,
                 concat!("verbatim/", env!("CARGO_PKG_VERSION")),
             );
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).context("the request")?;
         let answer = tokio::time::timeout(TIMEOUT, self.http.request(request)).await;
         let answer = answer
             .map_err(|_| anyhow!("{} did not answer within {TIMEOUT:?}", self.server))?
             .map_err(|e| anyhow!(self.connection_problem(&e)))?;
-        let (head, body) = answer.into_parts();
-        let body = body
-            .collect()
-            .await
-            .context("reading the answer")?
-            .to_bytes();
-        let audit_id = head.headers.get("audit-id").and_then(|v| v.to_str().ok());
-        if head.status.is_success() {
-            return serde_json::from_slice(&body).context("the answer is not JSON");
+        if answer.status().is_success() {
+            return Ok(answer);
         }
-        bail!(problem(head.status, &body, audit_id.unwrap_or_default()))
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.context("reading the answer")?;
+        let audit_id = head.headers.get("audit-id").and_then(|v| v.to_str().ok());
+        let audit_id = audit_id.unwrap_or_default();
+        Err(refusal(head.status, &body.to_bytes(), audit_id).into())
     }
 
     fn connection_problem(&self, error: &dyn std::error::Error) -> String {
@@ -124,7 +156,39 @@ impl Client {
     }
 }
 
-fn problem(status: StatusCode, body: &[u8], audit_id: &str) -> String {
+async fn whole(answer: http::Response<Incoming>) -> anyhow::Result<Value> {
+    let body = tokio::time::timeout(TIMEOUT, answer.into_body().collect()).await;
+    let body = body
+        .map_err(|_| anyhow!("the answer did not end within {TIMEOUT:?}"))?
+        .context("reading the answer")?;
+    serde_json::from_slice(&body.to_bytes()).context("the answer is not JSON")
+}
+
+fn headers(login: &Login) -> anyhow::Result<Vec<(header::HeaderName, HeaderValue)>> {
+    let mut headers = Vec::new();
+    let target = &login.target;
+    let basic = target.basic.as_ref().map(|(name, password)| {
+        let pair = STANDARD.encode(format!("{name}:{password}"));
+        format!("Basic {pair}")
+    });
+    let bearer = target.token.as_ref().map(|token| format!("Bearer {token}"));
+    if let Some(authorization) = bearer.or(basic) {
+        let mut value = HeaderValue::from_str(&authorization).context("the token")?;
+        value.set_sensitive(true);
+        headers.push((header::AUTHORIZATION, value));
+    }
+    let acting = &login.acting_as;
+    let groups = acting.groups.iter().map(|g| ("impersonate-group", g));
+    let user = acting.user.iter().map(|u| ("impersonate-user", u));
+    let uid = acting.uid.iter().map(|u| ("impersonate-uid", u));
+    for (name, value) in user.chain(uid).chain(groups) {
+        let value = HeaderValue::from_str(value).with_context(|| format!("--as: {value:?}"))?;
+        headers.push((header::HeaderName::from_static(name), value));
+    }
+    Ok(headers)
+}
+
+fn refusal(status: StatusCode, body: &[u8], audit_id: &str) -> Refusal {
     let tree: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = match tree["message"].as_str() {
         Some(message) => message.to_string(),
@@ -140,12 +204,49 @@ fn problem(status: StatusCode, body: &[u8], audit_id: &str) -> String {
         StatusCode::NOT_FOUND if message.contains("the server could not find") || tree.is_null() => {
             "this server keeps no searchable record: is it verbatim?".to_string()
         }
-        _ => return message,
+        _ => String::new(),
     };
-    format!("{message}\n  {hint}")
+    Refusal {
+        code: status.as_u16(),
+        message,
+        hint,
+    }
 }
 
 /// Percent-encodes a query parameter.
 pub fn encode(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// Percent-encodes a path segment.
+pub fn encode_segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// A stream of JSON lines.
+pub struct Lines {
+    body: Incoming,
+    buffer: BytesMut,
+}
+
+impl Lines {
+    /// The next line; `None` at the end of the stream.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Value>> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
+                let line = self.buffer.split_to(end + 1);
+                let value = serde_json::from_slice(&line).context("a line is not JSON")?;
+                return Ok(Some(value));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    let frame = frame.context("the stream broke")?;
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
 }

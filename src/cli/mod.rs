@@ -1,10 +1,19 @@
 //! The command line: one file per subcommand. `serve` reads its own flags (pflag's syntax); all
 //! others are clap's.
+//!
+//! What the hand tools share: `source` (who answers), `client` and `kubeconfig` (how to reach a
+//! server), `events` (the query layer), `print` (tables, colours), `kinds`, `subject`.
+//!
+//! Called as `kubectl-verbatim`, the program is the plugin behind `kubectl verbatim`.
 
 pub mod bench;
 pub mod client;
 pub mod collect;
+pub mod completion;
+pub mod events;
+pub mod export;
 pub mod import;
+pub mod kinds;
 pub mod kubeconfig;
 pub mod policy;
 pub mod print;
@@ -12,14 +21,21 @@ pub mod print;
 mod runbooks;
 pub mod search;
 pub mod serve;
+pub mod source;
+pub mod stats;
+pub mod subject;
+pub mod tail;
+pub mod timeline;
 pub mod top;
+pub mod unused;
+pub mod used_by;
 pub mod why;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Arg, Command, value_parser};
-use clap_complete::Shell;
+use clap::Command;
 
 use crate::endpoints::version::KUBERNETES_VERSION;
 
@@ -35,19 +51,16 @@ pub fn command() -> Command {
         .subcommand(import::command())
         .subcommand(bench::command())
         .subcommand(search::command())
+        .subcommand(tail::command())
         .subcommand(why::command())
-        .subcommand(top::top_command())
-        .subcommand(top::stats_command())
+        .subcommand(top::command())
+        .subcommand(stats::command())
+        .subcommand(timeline::command())
+        .subcommand(used_by::command())
+        .subcommand(unused::command())
+        .subcommand(export::command())
         .subcommand(policy::command())
-        .subcommand(
-            Command::new("completion")
-                .about("Print a completion script for a shell")
-                .arg(
-                    Arg::new("shell")
-                        .required(true)
-                        .value_parser(value_parser!(Shell)),
-                ),
-        )
+        .subcommand(completion::command())
         .subcommand(Command::new("version").about("Print the versions of Verbatim and of the API"))
 }
 
@@ -64,8 +77,18 @@ pub fn main() -> ExitCode {
         let flags: Vec<String> = flags.map(|a| a.to_string_lossy().into_owned()).collect();
         return collect::main(&flags);
     }
-    match command().try_get_matches_from(args) {
-        Ok(matches) => run(&matches),
+    let program = program(&args);
+    if program == completion::COMPLETER {
+        let typed = args.iter().skip(1);
+        let typed: Vec<String> = typed.map(|a| a.to_string_lossy().into_owned()).collect();
+        return completion::complete(command(), &typed);
+    }
+    let all = match program == completion::PLUGIN {
+        true => command().bin_name("kubectl verbatim"),
+        false => command(),
+    };
+    match all.try_get_matches_from(args) {
+        Ok(matches) => run(&matches, program),
         Err(error) => {
             // Help and version are "errors" for clap; it knows the right stream and exit code.
             let _ = error.print();
@@ -74,14 +97,26 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(matches: &clap::ArgMatches) -> ExitCode {
+/// The name that the program was called by, where it is one that means something.
+fn program(args: &[OsString]) -> &'static str {
+    let called = args.first().map(Path::new).and_then(Path::file_name);
+    [completion::PLUGIN, completion::COMPLETER]
+        .into_iter()
+        .find(|name| called.is_some_and(|c| c == *name))
+        .unwrap_or("verbatim")
+}
+
+/// The exit code of a tool that looked for something.
+pub(crate) fn found(is_found: bool) -> ExitCode {
+    match is_found {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(1),
+    }
+}
+
+fn run(matches: &clap::ArgMatches, program: &str) -> ExitCode {
     match matches.subcommand() {
-        Some(("completion", args)) => {
-            if let Some(shell) = args.get_one::<Shell>("shell") {
-                clap_complete::generate(*shell, &mut command(), "verbatim", &mut std::io::stdout());
-            }
-            ExitCode::SUCCESS
-        }
+        Some(("completion", args)) => completion::run(args, command(), program),
         Some(("version", _)) => {
             println!("verbatim {}", env!("CARGO_PKG_VERSION"));
             println!("Kubernetes API {KUBERNETES_VERSION}");
@@ -91,8 +126,13 @@ fn run(matches: &clap::ArgMatches) -> ExitCode {
         Some(("bench-record", args)) => block_on_many(bench::run(args)),
         Some(("search", args)) => block_on(search::run(args)),
         Some(("why", args)) => block_on(why::run(args)),
-        Some(("top", args)) => block_on(top::run_top(args)),
-        Some(("stats", args)) => block_on(top::run_stats(args)),
+        Some(("tail", args)) => block_on(tail::run(args)),
+        Some(("top", args)) => block_on(top::run(args)),
+        Some(("stats", args)) => block_on(stats::run(args)),
+        Some(("timeline", args)) => block_on(timeline::run(args)),
+        Some(("used-by", args)) => block_on(used_by::run(args)),
+        Some(("unused", args)) => block_on(unused::run(args)),
+        Some(("export", args)) => block_on(export::run(args)),
         Some(("policy", args)) => block_on(policy::run(args)),
         _ => ExitCode::FAILURE,
     }

@@ -2,6 +2,46 @@
 
 use std::io::{IsTerminal, Write};
 
+use clap::{Arg, ArgAction, ArgMatches};
+use serde_json::Value;
+
+use crate::api::yaml;
+
+/// `--no-color`.
+pub fn colour_arg() -> Arg {
+    Arg::new("no-color")
+        .long("no-color")
+        .action(ArgAction::SetTrue)
+        .help("No colours, also on a terminal (as does NO_COLOR)")
+}
+
+/// `-o`, with what the tool can print, the default first.
+pub fn output_arg(formats: &'static [&'static str]) -> Arg {
+    Arg::new("output")
+        .short('o')
+        .long("output")
+        .value_parser(formats.to_vec())
+        .default_value(formats[0])
+        .help("How to print")
+}
+
+/// What `-o` says.
+pub fn output(matches: &ArgMatches) -> &str {
+    matches
+        .get_one::<String>("output")
+        .map_or("", String::as_str)
+}
+
+/// Prints a tree as JSON or YAML. Answers false for any other format.
+pub fn print_tree(format: &str, tree: &Value) -> bool {
+    match format {
+        "json" => print(&format!("{tree:#}\n")),
+        "yaml" => print(&yaml::to_yaml(tree)),
+        _ => return false,
+    }
+    true
+}
+
 /// Printed where it belongs: errors of a closed pipe (`| head`) are not errors.
 pub fn print(text: &str) {
     std::io::stdout().lock().write_all(text.as_bytes()).ok();
@@ -9,7 +49,33 @@ pub fn print(text: &str) {
 
 /// Whether standard output is a terminal that wants colour.
 pub fn has_colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    is_wanted && std::io::stdout().is_terminal()
+}
+
+/// The same, unless `--no-color` says otherwise.
+pub fn wants_colour(matches: &ArgMatches) -> bool {
+    !matches.get_flag("no-color") && has_colour()
+}
+
+/// Microseconds as people read them.
+pub fn duration(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros}µs"),
+        1_000..1_000_000 => format!("{}.{}ms", micros / 1_000, micros % 1_000 / 100),
+        1_000_000..60_000_000 => {
+            format!("{}.{:02}s", micros / 1_000_000, micros % 1_000_000 / 10_000)
+        }
+        _ => format!("{}m{:02}s", micros / 60_000_000, micros / 1_000_000 % 60),
+    }
+}
+
+/// A value as one cell of CSV (RFC 4180).
+pub fn csv(text: &str) -> String {
+    match text.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_string(),
+    }
 }
 
 /// How a cell or heading is shown.
@@ -77,6 +143,16 @@ pub fn table(headings: &[&str], rows: &[Row], has_colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_and_csv() {
+        assert_eq!(duration(999), "999µs");
+        assert_eq!(duration(1_250), "1.2ms");
+        assert_eq!(duration(2_340_000), "2.34s");
+        assert_eq!(duration(75_000_000), "1m15s");
+        assert_eq!(csv("a"), "a");
+        assert_eq!(csv("a,\"b\""), "\"a,\"\"b\"\"\"");
+    }
 
     #[test]
     fn columns_line_up() {

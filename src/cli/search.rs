@@ -2,35 +2,41 @@
 
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use crate::api::yaml;
-use crate::cli::client::{BASE, Client, encode};
-use crate::cli::kubeconfig;
-use crate::cli::print::{Row, Style, has_colour, print, table};
-use crate::search::fields;
+use crate::cli::events::{EventQuery, each, fetch, fields_help, limit_arg, limit_of};
+use crate::cli::events::{query_arg, window_args};
+use crate::cli::found;
+use crate::cli::print::{Row, Style, colour_arg, output, output_arg, wants_colour};
+use crate::cli::print::{print, print_tree, table};
+use crate::cli::source::{self, Source};
 use crate::search::table::{COLUMNS, cells};
-
-/// Events per request.
-const PAGE: usize = 5000;
 
 /// The subcommand.
 pub fn command() -> Command {
     Command::new("search")
-        .about("Search the record of a running server, newest first")
+        .about("Search the record, newest first")
         .long_about(
-            "Search the record of a running server, newest first.\n\n\
+            "Search the record, newest first.\n\n\
              A query is words and field:value pairs, ANDed; OR, NOT (or -) and parentheses work, and so do\n\
              quotes, * and ?, comparisons (latency:>500ms, code:>=400) and ranges (code:[400 TO 499]).",
         )
-        .after_help(after_help())
-        .args(query_args("50"))
+        .after_help(format!(
+            "Examples:\n  verbatim search 'user:alice verb:delete resource:secrets'\n  verbatim search 'code:403 -user:system:*' --from -1h\n  verbatim search 'latency:>1s verb:(create OR update)' -o wide\n  verbatim search 'as:*' --from 2026-01-31 --to 2026-02-01 -o jsonl\n\n{}\n\
+             Exit codes: 0 something was found, 1 nothing was, 2 the search failed.",
+            fields_help()
+        ))
+        .arg(query_arg())
+        .args(window_args())
+        .arg(limit_arg("50", "How many events; 0 for all"))
+        .arg(output_arg(&["table", "wide", "json", "jsonl", "yaml"]))
         .arg(
-            value("output", "How to print")
-                .short('o')
-                .value_parser(["table", "wide", "json", "jsonl", "yaml"])
-                .default_value("table"),
+            Arg::new("reverse")
+                .short('r')
+                .long("reverse")
+                .action(ArgAction::SetTrue)
+                .help("Print the newest last"),
         )
         .arg(
             Arg::new("no-headers")
@@ -38,152 +44,88 @@ pub fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Leave the headings of the table out"),
         )
-        .args(kubeconfig::args())
-}
-
-/// Query, window, namespace and limit, for all tools that look at many events.
-pub fn query_args(limit: &'static str) -> Vec<Arg> {
-    vec![
-        Arg::new("query")
-            .num_args(0..)
-            .help("What to look for; nothing finds everything"),
-        value("from", "Earliest time: -2h, 2026-01-31, RFC 3339").allow_hyphen_values(true),
-        value("to", "Latest time; default now").allow_hyphen_values(true),
-        value("limit", "How many events; 0 for all")
-            .default_value(limit)
-            .value_parser(value_parser!(usize)),
-        value(
-            "namespace",
-            "Only events of this namespace, for those who may read no others",
-        )
-        .short('n'),
-    ]
-}
-
-fn value(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).help(help)
-}
-
-fn after_help() -> String {
-    let mut out = String::from(
-        "Examples:\n  verbatim search 'user:alice verb:delete resource:secrets'\n  verbatim search 'code:403 -user:system:*' --from -1h\n  verbatim search 'latency:>1s verb:(create OR update)' -o wide\n\nFields:\n",
-    );
-    out.push_str(&fields::help());
-    out.push_str("\nExit codes: 0 something was found, 1 nothing was, 2 the search failed.");
-    out
+        .arg(colour_arg())
+        .args(source::args())
 }
 
 /// Runs it.
 pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let client = Client::new(kubeconfig::target(matches)?)?;
-    let limit = match matches.get_one::<usize>("limit") {
-        Some(0) | None => usize::MAX,
-        Some(limit) => *limit,
-    };
-    let events = fetch(&client, matches, limit).await?;
-    let output = matches
-        .get_one::<String>("output")
-        .map_or("table", String::as_str);
-    match output {
+    let query = EventQuery::of(matches)?;
+    let source = Source::of(matches).await?;
+    let limit = limit_of(matches);
+    let is_reverse = matches.get_flag("reverse");
+    if output(matches) == "jsonl" && !is_reverse {
+        // Printed as they come: there may be more than fit into memory.
+        let count = each(&source, &query, limit, |event| {
+            print(&format!("{event}\n"));
+            Ok(())
+        });
+        return Ok(found(count.await? > 0));
+    }
+    let mut events = fetch(&source, &query, limit).await?;
+    if is_reverse {
+        events.reverse();
+    }
+    let is_empty = events.is_empty();
+    match output(matches) {
         "jsonl" => events.iter().for_each(|e| print(&format!("{e}\n"))),
-        "json" | "yaml" => {
+        format @ ("json" | "yaml") => {
             let list = json!({
                 "kind": "AuditEventList",
                 "apiVersion": "audit.verbatim.dev/v1alpha1",
                 "metadata": {},
                 "items": events,
             });
-            match output {
-                "yaml" => print(&yaml::to_yaml(&list)),
-                _ => print(&format!("{list:#}\n")),
+            print_tree(format, &list);
+        }
+        _ if is_empty => eprintln!("nothing found"),
+        format => {
+            let rows = rows(&events, format == "wide");
+            let text = table(&headings(format == "wide"), &rows, wants_colour(matches));
+            match (matches.get_flag("no-headers"), text.split_once('\n')) {
+                (true, Some((_, rest))) => print(rest),
+                _ => print(&text),
             }
         }
-        _ => print_table(&events, output == "wide", matches.get_flag("no-headers")),
     }
-    Ok(match events.is_empty() {
-        true => ExitCode::from(1),
-        false => ExitCode::SUCCESS,
-    })
+    Ok(found(!is_empty))
 }
 
-/// Follows pages until there are enough events.
-pub async fn fetch(
-    client: &Client,
-    matches: &ArgMatches,
-    limit: usize,
-) -> anyhow::Result<Vec<Value>> {
-    let words: Vec<&str> = matches
-        .get_many::<String>("query")
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
-    let namespace = match matches.get_one::<String>("namespace") {
-        Some(namespace) => format!("/namespaces/{}", encode(namespace)),
-        None => String::new(),
-    };
-    let mut base = format!(
-        "{BASE}{namespace}/auditevents?query={}",
-        encode(&words.join(" "))
-    );
-    for name in ["from", "to"] {
-        if let Some(time) = matches.get_one::<String>(name) {
-            base.push_str(&format!("&{name}={}", encode(time)));
-        }
-    }
-    let mut events = Vec::new();
-    let mut next = String::new();
-    loop {
-        let page = PAGE.min(limit - events.len());
-        let list = client
-            .get(&format!("{base}&limit={page}&continue={next}"))
-            .await?;
-        if let Value::Array(items) = &list["items"] {
-            events.extend_from_slice(items);
-        }
-        next = list["metadata"]["continue"]
-            .as_str()
-            .unwrap_or_default()
-            .to_string();
-        if next.is_empty() || events.len() >= limit {
-            return Ok(events);
-        }
-    }
+/// Headings of a table of events.
+pub fn headings(is_wide: bool) -> Vec<&'static str> {
+    let shown = COLUMNS.iter().filter(|c| is_wide || !c.is_wide);
+    shown.map(|c| c.name).collect()
 }
 
-fn print_table(events: &[Value], is_wide: bool, no_headings: bool) {
-    if events.is_empty() {
-        eprintln!("nothing found");
-        return;
-    }
-    let shown: Vec<usize> = (0..COLUMNS.len())
-        .filter(|i| is_wide || !COLUMNS[*i].is_wide)
-        .collect();
-    let headings: Vec<&str> = shown.iter().map(|i| COLUMNS[*i].name).collect();
-    let rows: Vec<Row> = events
+/// Rows of a table of events.
+pub fn rows(events: &[Value], is_wide: bool) -> Vec<Row> {
+    events
         .iter()
         .map(|event| {
-            let cells = cells(event);
             let code = event["responseStatus"]["code"].as_u64().unwrap_or_default();
-            shown
+            COLUMNS
                 .iter()
-                .map(|i| (cells[*i].clone(), style(COLUMNS[*i].name, code)))
+                .zip(cells(event))
+                .filter(|(column, _)| is_wide || !column.is_wide)
+                .map(|(column, cell)| (cell, style(column.name, code)))
                 .collect()
         })
-        .collect();
-    let text = table(&headings, &rows, has_colour());
-    match (no_headings, text.split_once('\n')) {
-        (true, Some((_, rest))) => print(rest),
-        _ => print(&text),
-    }
+        .collect()
 }
 
 fn style(column: &str, code: u64) -> Style {
     match (column, code) {
-        ("Code", 0..400) => Style::Green,
-        ("Code", 400..500) => Style::Yellow,
-        ("Code", _) => Style::Red,
+        ("Code", code) => code_style(code),
         ("Time" | "Audit-ID", _) => Style::Dim,
         _ => Style::Plain,
+    }
+}
+
+/// How a status code is shown.
+pub fn code_style(code: u64) -> Style {
+    match code {
+        0..400 => Style::Green,
+        400..500 => Style::Yellow,
+        _ => Style::Red,
     }
 }

@@ -6,10 +6,10 @@ use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-use crate::api::yaml;
-use crate::cli::client::{BASE, Client, encode};
-use crate::cli::kubeconfig;
-use crate::cli::print::{Style, has_colour, paint, print};
+use crate::cli::client::{Refusal, encode_segment};
+use crate::cli::print::{Style, colour_arg, output, output_arg, wants_colour};
+use crate::cli::print::{paint, print, print_tree};
+use crate::cli::source::{self, Source, path};
 
 /// The subcommand.
 pub fn command() -> Command {
@@ -33,20 +33,14 @@ pub fn command() -> Command {
                 .long("namespace")
                 .help("Look in this namespace only, for those who may read no others"),
         )
-        .arg(
-            Arg::new("output")
-                .short('o')
-                .long("output")
-                .value_parser(["text", "json", "yaml"])
-                .default_value("text")
-                .help("How to print"),
-        )
-        .args(kubeconfig::args())
+        .arg(output_arg(&["text", "json", "yaml"]))
+        .arg(colour_arg())
+        .args(source::args())
 }
 
 /// Runs it.
 pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let client = Client::new(kubeconfig::target(matches)?)?;
+    let source = Source::of(matches).await?;
     let id = match matches.get_one::<String>("audit-id") {
         Some(id) => id.as_str(),
         None => "last",
@@ -54,27 +48,31 @@ pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     if id.is_empty() {
         bail!("the audit ID is empty; verbatim search 'code:>=400' lists failures with their IDs");
     }
-    let namespace = match matches.get_one::<String>("namespace") {
-        Some(namespace) => format!("/namespaces/{}", encode(namespace)),
-        None => String::new(),
+    let namespace = matches.get_one::<String>("namespace").map(String::as_str);
+    let resource = match namespace {
+        Some(_) => "localexplanations",
+        None => "explanations",
     };
-    let path = format!("{BASE}{namespace}/explanations/{}", encode(id));
-    let explanation = match client.get(&path).await {
+    let path = format!("{}/{}", path(namespace, resource), encode_segment(id));
+    let explanation = match source.get(&path).await {
         Ok(explanation) => explanation,
-        Err(error) if error.to_string().contains(&format!("{id:?} not found")) => bail!(
+        Err(error) if is_missing(&error, id) => bail!(
             "no request with audit ID {id} is in the record\n  verbatim search 'code:>=400' --from -1h lists failures with their IDs;\n  the audit policy may leave such requests out"
         ),
         Err(error) => return Err(error),
     };
-    match matches.get_one::<String>("output").map(String::as_str) {
-        Some("json") => print(&format!("{explanation:#}\n")),
-        Some("yaml") => print(&yaml::to_yaml(&explanation)),
-        _ => print(&text(&explanation, has_colour())),
+    if !print_tree(output(matches), &explanation) {
+        print(&text(&explanation, wants_colour(matches)));
     }
     Ok(match explanation["certainty"] == "unknown" {
         true => ExitCode::from(1),
         false => ExitCode::SUCCESS,
     })
+}
+
+fn is_missing(error: &anyhow::Error, id: &str) -> bool {
+    let refusal = error.downcast_ref::<Refusal>();
+    refusal.is_some_and(|r| r.code == 404 && r.message.contains(&format!("{id:?} not found")))
 }
 
 /// The explanation for people.

@@ -54,31 +54,74 @@ pub enum Error {
     NoServer,
 }
 
+/// Which parts of kubeconfigs to take, instead of those that they say.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Context.
+    pub context: Option<String>,
+    /// Cluster.
+    pub cluster: Option<String>,
+    /// User.
+    pub user: Option<String>,
+}
+
+/// What was chosen of kubeconfigs.
+#[derive(Debug)]
+pub struct Chosen {
+    /// Where the server is; without credentials.
+    pub target: Target,
+    /// The user as it stands in its file.
+    pub user: Value,
+    /// The folder of that file.
+    pub base: PathBuf,
+}
+
 /// Reads one file. Without a `context`, the current one counts.
 pub fn read(path: &Path, context: Option<&str>) -> Result<Target, Error> {
-    let text = read_file(path)?;
-    let text = String::from_utf8_lossy(&text);
-    let config: Value =
-        serde_saphyr::from_str(&text).map_err(|e| Error::Yaml(e.without_snippet().to_string()))?;
-    let base = path.parent().unwrap_or(Path::new("."));
-    let context_name = match context.or(config["current-context"].as_str()) {
-        Some(name) if !name.is_empty() => name,
-        _ => return Err(Error::NoContext),
+    let choice = Choice {
+        context: context.map(str::to_string),
+        ..Choice::default()
     };
-    let context = named(&config, "contexts", "context", context_name)?;
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
-    let some_text = |v: &Value| v.as_str().filter(|t| !t.is_empty()).map(str::to_string);
-    let cluster = named(&config, "clusters", "cluster", &text(&context["cluster"]))?;
-    let user = match context["user"].as_str() {
-        Some(name) if !name.is_empty() => named(&config, "users", "user", name)?,
-        _ => &Value::Null,
-    };
-    let server = text(&cluster["server"]);
-    if server.is_empty() {
+    let chosen = choose(&[path.to_path_buf()], &choice)?;
+    let mut target = chosen.target;
+    if target.server.is_empty() {
         return Err(Error::NoServer);
     }
+    log_in(&mut target, &chosen.user, &chosen.base)?;
+    Ok(target)
+}
+
+/// Reads several files as one; the first that says something wins.
+pub fn choose(paths: &[PathBuf], choice: &Choice) -> Result<Chosen, Error> {
+    let mut configs: Vec<(&Path, Value)> = Vec::new();
+    for path in paths {
+        let text = read_file(path)?;
+        let text = String::from_utf8_lossy(&text);
+        let config = serde_saphyr::from_str(&text);
+        let config = config.map_err(|e| Error::Yaml(e.without_snippet().to_string()))?;
+        configs.push((path.parent().unwrap_or(Path::new(".")), config));
+    }
+    let current = || {
+        let mut names = configs
+            .iter()
+            .filter_map(|(_, c)| c["current-context"].as_str());
+        names.find(|name| !name.is_empty())
+    };
+    let context_name = choice.context.as_deref().or_else(current);
+    let context_name = context_name.ok_or(Error::NoContext)?;
+    let (_, context) = named(&configs, "contexts", "context", context_name)?;
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
+    let some_text = |v: &Value| v.as_str().filter(|t| !t.is_empty()).map(str::to_string);
+    let cluster = choice.cluster.clone();
+    let cluster = cluster.unwrap_or_else(|| text(&context["cluster"]));
+    let (base, cluster) = named(&configs, "clusters", "cluster", &cluster)?;
+    let user = choice.user.clone();
+    let (user_base, user) = match user.or_else(|| some_text(&context["user"])) {
+        Some(name) => named(&configs, "users", "user", &name)?,
+        None => (base, &Value::Null),
+    };
     let mut target = Target {
-        server: server.trim_end_matches('/').to_string(),
+        server: text(&cluster["server"]).trim_end_matches('/').to_string(),
         insecure: cluster["insecure-skip-tls-verify"] == true,
         tls_server_name: some_text(&cluster["tls-server-name"]),
         proxy: some_text(&cluster["proxy-url"]),
@@ -88,11 +131,15 @@ pub fn read(path: &Path, context: Option<&str>) -> Result<Target, Error> {
     if let Some(pem) = data_or_file(cluster, "certificate-authority", base)? {
         target.authorities = certificates(&pem)?;
     }
-    log_in(&mut target, user, base)?;
-    Ok(target)
+    Ok(Chosen {
+        target,
+        user: user.clone(),
+        base: user_base.to_path_buf(),
+    })
 }
 
-fn log_in(target: &mut Target, user: &Value, base: &Path) -> Result<(), Error> {
+/// Takes the credentials of a user whose file is in `base`.
+pub fn log_in(target: &mut Target, user: &Value, base: &Path) -> Result<(), Error> {
     let certificate = data_or_file(user, "client-certificate", base)?;
     let key = data_or_file(user, "client-key", base)?;
     if let (Some(certificate), Some(key)) = (certificate, key) {
@@ -119,21 +166,22 @@ fn log_in(target: &mut Target, user: &Value, base: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// The item of a list in the first file that has it, with the folder of that file.
 fn named<'a>(
-    config: &'a Value,
+    configs: &'a [(&'a Path, Value)],
     list: &str,
     member: &'static str,
     name: &str,
-) -> Result<&'a Value, Error> {
-    let items = config[list].as_array();
-    let item = items.into_iter().flatten().find(|i| i["name"] == name);
-    match item {
-        Some(item) => Ok(&item[member]),
-        None => Err(Error::Missing {
-            what: member,
-            name: name.to_string(),
-        }),
-    }
+) -> Result<(&'a Path, &'a Value), Error> {
+    let found = configs.iter().find_map(|(base, config)| {
+        let items = config[list].as_array();
+        let item = items.into_iter().flatten().find(|i| i["name"] == name)?;
+        Some((*base, &item[member]))
+    });
+    found.ok_or_else(|| Error::Missing {
+        what: member,
+        name: name.to_string(),
+    })
 }
 
 /// `<name>-data` in base64, or the file that `<name>` names, relative to the kubeconfig.
