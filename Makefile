@@ -5,8 +5,9 @@ SHELL := /bin/bash
 VENV := target/python
 
 FUZZ_SECONDS ?= 600
+PREFIX ?= /usr/local
 
-.PHONY: run build test golden fuzz bench-record check build-tools test-tools
+.PHONY: run build test golden fuzz bench-record check build-tools test-tools install
 
 # Builds the server and starts it on the embedded store, with nothing configured.
 run: build
@@ -14,6 +15,12 @@ run: build
 
 build: build-tools
 	cargo build --release --locked
+
+# Installs the program, also as kubectl's plugin and its completion.
+install: build
+	install -D target/release/verbatim $(DESTDIR)$(PREFIX)/bin/verbatim
+	ln -sf verbatim $(DESTDIR)$(PREFIX)/bin/kubectl-verbatim
+	ln -sf verbatim $(DESTDIR)$(PREFIX)/bin/kubectl_complete-verbatim
 
 # Runs everything, against real programs: etcd, kubectl, the Python client, kube-rs.
 test: build-tools test-tools

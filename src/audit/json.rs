@@ -75,14 +75,20 @@ pub fn push_raw(out: &mut Vec<u8>, text: &[u8]) {
 /// of a table's rows.
 pub fn remove_managed_fields(object: &mut Value) {
     remove_own(object);
-    for item in object["items"].as_array_mut().into_iter().flatten() {
+    for item in members(object, "items") {
         remove_own(item);
     }
-    for row in object["rows"].as_array_mut().into_iter().flatten() {
+    for row in members(object, "rows") {
         if let Some(object) = row.get_mut("object") {
             remove_own(object);
         }
     }
+}
+
+/// The members of a list in an object; does not make one where there is none.
+fn members<'a>(object: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
+    let list = object.get_mut(list).and_then(Value::as_array_mut);
+    list.into_iter().flatten()
 }
 
 fn remove_own(object: &mut Value) {
@@ -128,6 +134,16 @@ fn decimal(value: u128, unit: u128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn managed_fields_go_and_nothing_comes() {
+        let mut object = serde_json::json!({"metadata": {"name": "n", "managedFields": []}});
+        remove_managed_fields(&mut object);
+        assert_eq!(object, serde_json::json!({"metadata": {"name": "n"}}));
+        let mut list = serde_json::json!({"items": [{"metadata": {"managedFields": []}}]});
+        remove_managed_fields(&mut list);
+        assert_eq!(list, serde_json::json!({"items": [{"metadata": {}}]}));
+    }
 
     #[test]
     fn durations() {

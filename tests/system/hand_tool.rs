@@ -307,6 +307,27 @@ fn searches_print_in_every_form_and_exit_as_documented() {
 }
 
 #[test]
+fn files_are_asked_as_a_server_is() {
+    let server = shop();
+    assert!(patch(&server, r#"{"spec":{"replicas":3}}"#, &[]).0);
+    let logs = server.data().join("audit").display().to_string();
+    // No server: the files say it all.
+    let ask = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_verbatim"));
+        command.env_remove("KUBECONFIG").env("HOME", "/nonexistent");
+        command.current_dir(server.data());
+        ok(command.args(args).args(["--file", &logs]), "")
+    };
+    assert!(ask(&["search", "verb:patch"]).contains("deployments.apps/web"));
+    assert!(ask(&["top", "--by", "verb"]).contains("patch"));
+    let text = ask(&["timeline", "deployment/web", "-n", "shop"]);
+    assert!(
+        text.contains("- spec.replicas: 2") && text.contains("+ spec.replicas: 3"),
+        "{text}"
+    );
+}
+
+#[test]
 fn tail_shows_what_happens() {
     let server = shop();
     let mut command = tool(&server);

@@ -266,7 +266,7 @@ fn without_status(object: &Value) -> Value {
     if let Some(members) = object.as_object_mut() {
         members.remove("status");
     }
-    if let Some(metadata) = object["metadata"].as_object_mut() {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         for member in ["uid", "creationTimestamp", "name", "namespace"] {
             metadata.remove(member);
         }

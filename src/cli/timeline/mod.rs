@@ -128,7 +128,7 @@ async fn by_name(
     let namespace = match (&base.namespace, kind.namespaced) {
         (_, Some(false)) => None,
         (Some(namespace), _) => Some(namespace.clone()),
-        (None, Some(true)) => Some(source.namespace().to_string()),
+        (None, Some(true)) => source.namespace().map(str::to_string),
         (None, None) => None,
     };
     Ok(Object {
