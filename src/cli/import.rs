@@ -201,6 +201,7 @@ impl Batch {
             .map_err(|_| anyhow!("the server's answer says nothing about the events: {answer}"))?;
         total.events += received.events;
         total.duplicates += received.duplicates;
+        total.too_old += received.too_old;
         for bad in received.bad {
             let (file, place) = match self.places.get(bad.index) {
                 Some((file, place)) => (file.as_str(), Some(*place)),

@@ -76,6 +76,30 @@ pub enum Taken {
     Future,
 }
 
+/// Whether an index takes events of a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InTime {
+    /// It does.
+    Yes,
+    /// They are older than what it keeps.
+    TooOld,
+    /// The day has not come yet.
+    Future,
+}
+
+/// Whether events of a day are kept, given how many days are (zero for all).
+pub fn place_in_time(day: NaiveDate, max_age_days: u64) -> InTime {
+    let now = Utc::now();
+    if day > (now + chrono::Duration::hours(FUTURE_MAX_HOURS)).date_naive() {
+        return InTime::Future;
+    }
+    let age = u64::try_from((now.date_naive() - day).num_days()).unwrap_or_default();
+    match max_age_days > 0 && age > max_age_days {
+        true => InTime::TooOld,
+        false => InTime::Yes,
+    }
+}
+
 /// All days of one index.
 pub struct Days {
     root: PathBuf,
@@ -236,13 +260,11 @@ impl Days {
     }
 
     fn out_of_time(&self, day: NaiveDate) -> Option<Taken> {
-        let now = Utc::now();
-        if day > (now + chrono::Duration::hours(FUTURE_MAX_HOURS)).date_naive() {
-            return Some(Taken::Future);
+        match place_in_time(day, self.options.max_age_days) {
+            InTime::Yes => None,
+            InTime::TooOld => Some(Taken::Old),
+            InTime::Future => Some(Taken::Future),
         }
-        let limit = self.options.max_age_days;
-        let age = u64::try_from((now.date_naive() - day).num_days()).unwrap_or_default();
-        (limit > 0 && age > limit).then_some(Taken::Old)
     }
 
     /// Opens the day's partition where missing, and sees to it that few writers are open.

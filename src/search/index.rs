@@ -15,7 +15,7 @@ use tantivy::{Searcher, Term};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::search::aggregate::{self, Aggregated, Aggregation};
-use crate::search::days::{Days, Shared};
+use crate::search::days::{Days, InTime, Shared, place_in_time};
 use crate::search::document::{self, Prepared};
 use crate::search::fields::Fields;
 use crate::search::indexer::{Indexer, Request, Source};
@@ -131,6 +131,7 @@ pub struct Index {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
     slots: Semaphore,
+    max_age_days: u64,
 }
 
 impl Index {
@@ -159,6 +160,7 @@ impl Index {
     ) -> std::io::Result<Arc<Self>> {
         let fields = Arc::new(Fields::new());
         let shared = Arc::new(Shared::new(options.metrics.clone()));
+        let max_age_days = options.max_age_days;
         let days = Days::open(root, fields.clone(), shared.clone(), options)?;
         let indexer = Indexer::new(days, shared.clone(), sources)?;
         let (requests, receiver) = mpsc::channel();
@@ -170,6 +172,7 @@ impl Index {
             shared,
             requests,
             slots: Semaphore::new(SEARCHES_MAX),
+            max_age_days,
         }))
     }
 
@@ -241,6 +244,11 @@ impl Index {
             ..Search::default()
         };
         Ok(self.search(search).await?.hits)
+    }
+
+    /// Whether events of a day are taken.
+    pub fn takes(&self, day: NaiveDate) -> InTime {
+        place_in_time(day, self.max_age_days)
     }
 
     /// Which of the events can be found by now. `prepared` gets one out of an item.

@@ -18,12 +18,13 @@ use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::api::status::Status;
 use crate::audit::{EventBytes, Sink, Stage};
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, RequestInfo};
+use crate::search::days::InTime;
 use crate::search::document::{self, Prepared};
 use crate::search::event::with_cluster;
 use crate::search::fields::Fields;
@@ -34,6 +35,8 @@ use crate::search::{Index, SearchError};
 pub const LISTS_PATH: &str = "/audit";
 /// Largest body. kube-apiserver sends up to 10 MiB, or 400 events of any size.
 pub const LIST_BYTES_MAX: usize = 64 << 20;
+/// Lists that are read at once; others wait, so that bodies do not fill the memory.
+const LISTS_MAX: usize = 8;
 /// Longest name of a cluster.
 const CLUSTER_NAME_MAX: usize = 253;
 /// Events that are remembered because the index may not have committed them yet.
@@ -43,11 +46,15 @@ const BAD_MAX: usize = 1_000;
 
 /// What became of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Received {
     /// Events that are new.
     pub events: u64,
     /// Events that were there already.
     pub duplicates: u64,
+    /// Events older than what the index keeps; they are not taken.
+    #[serde(default)]
+    pub too_old: u64,
     /// Items that are no events.
     #[serde(default)]
     pub bad: Vec<BadItem>,
@@ -84,6 +91,7 @@ pub struct Ingest {
     index: Arc<Index>,
     fields: Fields,
     recent: Mutex<Recent>,
+    slots: Semaphore,
     /// Set once the index has caught up with what was received before the start.
     caught_up: OnceCell<()>,
 }
@@ -122,6 +130,7 @@ impl Ingest {
             index,
             fields: Fields::new(),
             recent: Mutex::default(),
+            slots: Semaphore::new(LISTS_MAX),
             caught_up: OnceCell::new(),
         })
     }
@@ -153,6 +162,8 @@ impl Ingest {
         let cluster = cluster_of(&request.ctx.info.path).unwrap_or_default();
         let cluster = check_cluster(cluster).map_err(Status::bad_request)?;
         let cluster = cluster.map(str::to_string);
+        let closed = |_| Status::service_unavailable("the server is going down");
+        let _slot = self.slots.acquire().await.map_err(closed)?;
         let body = read(request).await?;
         let mut items = Vec::new();
         events_of(&body, &mut |item| {
@@ -182,6 +193,9 @@ impl Ingest {
         let mut arrived = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             match item.and_then(|line| self.arrived(cluster, line)) {
+                Ok(event) if self.index.takes(event.prepared.day) == InTime::TooOld => {
+                    received.too_old += 1;
+                }
                 Ok(event) => arrived.push(event),
                 Err(reason) if received.bad.len() < BAD_MAX => {
                     received.bad.push(BadItem { index, reason });
@@ -206,9 +220,10 @@ impl Ingest {
     fn arrived(&self, cluster: Option<&str>, line: Vec<u8>) -> Result<Arrived, String> {
         let marked = cluster.and_then(|c| with_cluster(&line, c));
         let line = marked.unwrap_or(line);
-        match document::prepare(&self.fields, &line) {
-            Ok(prepared) => Ok(Arrived { line, prepared }),
-            Err(error) => Err(error.to_string()),
+        let prepared = document::prepare(&self.fields, &line).map_err(|e| e.to_string())?;
+        match self.index.takes(prepared.day) {
+            InTime::Future => Err("is of a time that has not come yet".into()),
+            InTime::Yes | InTime::TooOld => Ok(Arrived { line, prepared }),
         }
     }
 
@@ -358,6 +373,19 @@ mod tests {
         assert_eq!(count(&index, "").await, 2);
         let log = std::fs::read_to_string(dir.path().join("audit.log")).expect("reads");
         assert_eq!(log.lines().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_would_not_be_found_is_not_taken() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (ingest, _index) = open(dir.path());
+        let later = Ok(String::from_utf8(line("a").expect("a line"))
+            .expect("text")
+            .replace("2026-01-01", "2999-01-01")
+            .into_bytes());
+        let received = ingest.take(None, vec![later]).await.expect("is answered");
+        assert_eq!(received.events, 0);
+        assert_eq!(received.bad[0].reason, "is of a time that has not come yet");
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl EventsApi {
         Ok(self.index.search(search).await.map_err(status_of)?.hits)
     }
 
-    async fn list(&self, ctx: &RequestContext) -> Result<ApiResponse, Status> {
+    async fn list(&self, ctx: &mut RequestContext) -> Result<ApiResponse, Status> {
         let negotiated = negotiated(ctx)?;
         let include = Include::of(ctx)?;
         let options = ListOptions::from_query(ctx.query(), false)?;
@@ -177,6 +177,11 @@ impl EventsApi {
         };
         let from = Token::parse(&options.continue_token)?;
         let page = self.page(&selection, limit, from).await?;
+        for day in &page.rebuilding {
+            ctx.warn(format!(
+                "the index of {day} is being built anew from the log: events may be missing"
+            ));
+        }
         let list = List {
             items: &page.items,
             resource_version: page.version,
@@ -201,6 +206,7 @@ impl EventsApi {
         };
         let mut items: Vec<Item> = Vec::new();
         let mut next = from.map(|t| t.after);
+        let mut rebuilding = Vec::new();
         for _ in 0..ROUNDS_MAX {
             let search = Search {
                 query: selection.query.clone(),
@@ -209,8 +215,10 @@ impl EventsApi {
                 after: next,
                 namespace: selection.namespace.clone(),
             };
-            let page = self.index.search(search).await.map_err(status_of)?;
+            let page = self.index.search_in(search, selection.direction).await;
+            let page = page.map_err(status_of)?;
             next = page.next;
+            rebuilding = page.rebuilding;
             let found = page.hits.iter().map(Item::of);
             items.extend(found.filter(|i| selection.selects(&i.shown())));
             if next.is_none() || items.len() >= limit {
@@ -224,6 +232,7 @@ impl EventsApi {
             items,
             version,
             next,
+            rebuilding,
         })
     }
 
@@ -260,6 +269,8 @@ struct Selected {
     items: Vec<Item>,
     version: u64,
     next: Option<u64>,
+    /// Days of which events may be missing.
+    rebuilding: Vec<chrono::NaiveDate>,
 }
 
 /// A continue token: where the next page begins, and the version of the first.
@@ -387,6 +398,13 @@ mod tests {
                 200,
                 json!(["u1"]),
             ),
+            (
+                "/auditevents?sort=oldest&limit=2",
+                "",
+                200,
+                json!(["u1", "u2"]),
+            ),
+            ("/auditevents?sort=up", "", 400, Value::Null),
             ("/auditevents?query=usr:x", "", 400, Value::Null),
             ("/auditevents?continue=zz", "", 400, Value::Null),
         ] {

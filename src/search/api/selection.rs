@@ -11,7 +11,7 @@ use crate::api::status::Status;
 use crate::request::RequestContext;
 use crate::search::api::item::Shown;
 use crate::search::api::{scope, status_of};
-use crate::search::{Window, fields, query};
+use crate::search::{Direction, Window, fields, query};
 
 /// Paths in an event that mean a field of the index.
 const PATHS: [(&str, &str); 14] = [
@@ -48,6 +48,8 @@ pub struct Selection {
     pub window: Window,
     /// Only this namespace.
     pub namespace: Option<String>,
+    /// Which end of the window comes first: `sort=newest` or `sort=oldest`.
+    pub direction: Direction,
     labels: LabelSelector,
     names: Vec<FieldTerm>,
 }
@@ -58,6 +60,14 @@ impl Selection {
         let get = |name: &str| ctx.query_value(name);
         let window = Window::parse(get("from").as_deref(), get("to").as_deref(), Utc::now())
             .map_err(Status::bad_request)?;
+        let direction = match get("sort").as_deref() {
+            None | Some("" | "newest") => Direction::NewestFirst,
+            Some("oldest") => Direction::OldestFirst,
+            Some(other) => {
+                let message = format!("sort: {other:?} is neither newest nor oldest");
+                return Err(Status::bad_request(message));
+            }
+        };
         let text = get("query").unwrap_or_default().into_owned();
         // Point at the character of what was sent, before the selectors are added.
         query::parse(&text).map_err(|e| status_of(e.into()))?;
@@ -81,6 +91,7 @@ impl Selection {
             query: parts.join(" "),
             window,
             namespace: scope(ctx).map(str::to_string),
+            direction,
             labels,
             names,
         })

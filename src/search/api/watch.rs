@@ -21,7 +21,7 @@ use crate::search::api::{DEFAULT_LIMIT, EventsApi, GROUP, VERSION, status_of};
 use crate::search::document;
 use crate::search::fields::Fields;
 use crate::search::hub::{Recorded, Watcher};
-use crate::search::index::PAGE_EVENTS_MAX;
+use crate::search::index::{Direction, PAGE_EVENTS_MAX};
 use crate::search::query::{self, Matcher};
 
 /// How often a watch that wants bookmarks gets one.
@@ -40,7 +40,9 @@ impl EventsApi {
             ));
         }
         let options = ListOptions::from_query(ctx.query(), true)?;
-        let selection = Selection::of(ctx, &options)?;
+        let mut selection = Selection::of(ctx, &options)?;
+        // A watch begins with the newest events, whatever a list would show first.
+        selection.direction = Direction::NewestFirst;
         let frames = Frames {
             filter: Filter::new(&selection)?,
             negotiated,
