@@ -15,7 +15,7 @@ use crate::authorization::{Authorizer, Verdict};
 use crate::request::{Attributes, UserInfo};
 
 /// Questions to the authorizer in one evaluation; the cost of asking stops earlier.
-const QUESTIONS_MAX: usize = 16;
+pub(super) const QUESTIONS_MAX: usize = 16;
 
 /// The variables of a webhook's match conditions, in the order of [`Variables::bindings`].
 pub static CONDITION_ENV: LazyLock<Env> = LazyLock::new(|| {
@@ -120,19 +120,89 @@ fn namespace_type() -> Type {
     )
 }
 
+/// The variables of a policy: those of match conditions, `params`, and `variables` with the members
+/// declared so far. Bindings have them in this order.
+pub struct PolicyEnv {
+    base: Env,
+    members: Vec<(String, Type)>,
+}
+
+impl PolicyEnv {
+    /// Of a policy that takes parameters or not.
+    pub fn new(has_params: bool) -> Self {
+        let base = CONDITION_ENV.clone();
+        PolicyEnv {
+            base: match has_params {
+                true => base.with("params", Type::Dyn),
+                false => base.with_unnamed(),
+            },
+            members: Vec::new(),
+        }
+    }
+
+    /// Declares a member of `variables`; later expressions see it.
+    pub fn add_variable(&mut self, name: &str, kind: Type) {
+        self.members.push((name.to_string(), kind));
+    }
+
+    /// What match conditions see.
+    pub fn plain(&self) -> &Env {
+        &self.base
+    }
+
+    /// What variables and validations see.
+    pub fn full(&self) -> Env {
+        let members = self.members.iter();
+        let fields = members.clone().map(|(n, t)| (n.as_str(), t.clone()));
+        let object = Type::object("kubernetes.variables", fields.collect());
+        let env = self.base.clone().with("variables", object);
+        members.fold(env, |env, (name, kind)| {
+            env.with(&format!("variables.{name}"), kind.clone())
+        })
+    }
+
+    /// What message expressions see.
+    pub fn without_authorizer(&self) -> Env {
+        self.full()
+            .without("authorizer")
+            .without("authorizer.requestResource")
+    }
+}
+
 /// Compiles what must answer yes or no.
 ///
 /// # Errors
-/// Upstream's text: `compilation failed: …` or `must evaluate to bool but got T`.
+/// As [`compile_as`].
 pub fn compile_bool(expression: &str, env: &Env) -> Result<Program, CompileError> {
+    compile_as(expression, env, &[Type::Bool])
+}
+
+/// Compiles what must answer one of some types; without any, whatever it likes.
+///
+/// # Errors
+/// Upstream's text: `compilation failed: …` or `must evaluate to bool but got T`.
+pub fn compile_as(expression: &str, env: &Env, wanted: &[Type]) -> Result<Program, CompileError> {
     let program = compile(expression, env)
         .map_err(|error| CompileError(format!("compilation failed: {error}")))?;
-    match program.output {
-        Type::Bool => Ok(program),
-        ref other => Err(CompileError(format!(
-            "must evaluate to bool but got {other}"
-        ))),
+    if wanted.is_empty() || wanted.contains(&program.output) {
+        return Ok(program);
     }
+    let wanted = match wanted {
+        [one] => one.to_string(),
+        several => {
+            let names: Vec<String> = several.iter().map(Type::to_string).collect();
+            format!("one of [{}]", names.join(" "))
+        }
+    };
+    Err(CompileError(format!(
+        "must evaluate to {wanted} but got {}",
+        program.output
+    )))
+}
+
+/// An evaluation's error as upstream words it.
+pub(super) fn failed_expression(program: &Program, error: &EvalError) -> String {
+    format!("expression '{}' resulted in error: {error}", program.source)
 }
 
 /// The values of the variables.
@@ -183,8 +253,7 @@ pub async fn evaluate_bool(
     asks: &Asks<'_>,
     budget: &mut Budget,
 ) -> Result<bool, String> {
-    let failed =
-        |error: &EvalError| format!("expression '{}' resulted in error: {error}", program.source);
+    let failed = |error: &EvalError| failed_expression(program, error);
     let mut decisions = Decisions::default();
     for _ in 0..QUESTIONS_MAX {
         let mut round = *budget;
@@ -216,7 +285,8 @@ pub struct Asks<'a> {
 }
 
 impl Asks<'_> {
-    async fn ask(&self, query: &Query) -> Answer {
+    /// Asks.
+    pub(super) async fn ask(&self, query: &Query) -> Answer {
         let account = query.service_account.as_ref().map(|(ns, name)| UserInfo {
             username: format!("system:serviceaccount:{ns}:{name}"),
             groups: vec![

@@ -9,6 +9,9 @@ use crate::api::resource::Resource;
 
 /// Versions of one resource, and objects in them. The registry implements this.
 pub trait Kinds: Send + Sync {
+    /// The row of a kind.
+    fn row(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Resource>>;
+
     /// Every served row whose objects are stored where those of `resource` are, itself included, in
     /// the order of the table.
     fn equivalents(&self, resource: &Resource) -> Vec<Arc<Resource>>;

@@ -10,8 +10,12 @@
 
 mod chain;
 pub mod expressions;
+mod followed;
 mod kinds;
+mod matching;
 pub mod plugins;
+pub mod policy;
+mod review;
 pub mod webhook;
 
 pub use chain::AdmissionChain;
@@ -106,4 +110,13 @@ pub trait AdmissionPlugin: Send + Sync {
     async fn validate(&self, _admission: &mut Admission<'_>) -> Result<(), Status> {
         Ok(())
     }
+}
+
+/// 403 while the configurations are not known yet.
+fn not_ready(admission: &Admission<'_>) -> Status {
+    Status::forbidden(
+        &admission.resource.group_resource(),
+        matching::name_of(admission),
+        "not yet ready to handle request",
+    )
 }

@@ -12,6 +12,10 @@ use crate::registry::objects::RegistryObjects;
 use crate::registry::{Target, convert, meta, scale};
 
 impl Kinds for RegistryObjects {
+    fn row(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Resource>> {
+        self.0.table().load().by_gvk(group, version, kind).cloned()
+    }
+
     fn equivalents(&self, resource: &Resource) -> Vec<Arc<Resource>> {
         let table = self.0.table().load();
         table

@@ -133,17 +133,23 @@ impl StageTrace {
         &self.stages
     }
 
-    /// Sum of the durations of stages called `name` or `name/…`.
+    /// Time spent in stages called `name` or `name/…`. What ran at once (validating webhooks) counts
+    /// once.
     pub fn total(&self, name: &str) -> Duration {
-        self.stages
-            .iter()
-            .filter(|s| {
-                s.name
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-            .map(|s| s.duration)
-            .sum()
+        let is_named = |stage: &&Stage| {
+            let rest = stage.name.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let named = self.stages.iter().filter(is_named);
+        let spans = named.map(|s| (s.offset, s.offset + s.duration));
+        let mut spans: SmallVec<[(Duration, Duration); 8]> = spans.collect();
+        spans.sort_unstable();
+        let (mut covered, mut end) = (Duration::ZERO, Duration::ZERO);
+        for (from, to) in spans {
+            covered += to.saturating_sub(from.max(end));
+            end = end.max(to);
+        }
+        covered
     }
 }
 
@@ -177,5 +183,25 @@ mod tests {
         );
         assert!(trace.stages().iter().all(|s| s.outcome == "timeout"));
         assert!(trace.running().is_none());
+    }
+
+    #[test]
+    fn time_spent_at_once_counts_once() {
+        let mut trace = StageTrace::start();
+        let stage = |name: &'static str, offset: u64, duration: u64| Stage {
+            name: name.into(),
+            offset: Duration::from_millis(offset),
+            duration: Duration::from_millis(duration),
+            outcome: "ok".into(),
+            reason: "".into(),
+        };
+        trace.stages = vec![
+            stage("validating-webhook/b", 10, 20),
+            stage("validating-webhook/a", 10, 50),
+            stage("store/get", 100, 5),
+            stage("validating-webhook/c", 200, 10),
+        ];
+        assert_eq!(trace.total("validating-webhook"), Duration::from_millis(60));
+        assert_eq!(trace.total("store"), Duration::from_millis(5));
     }
 }

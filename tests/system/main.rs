@@ -4,6 +4,7 @@
 #[path = "../common/etcd.rs"]
 mod etcd;
 
+mod admission_policies;
 mod collect;
 mod connect;
 mod crash;

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const TRACE: &str = "audit.verbatim.dev/stages";
 
 /// A server with a full audit log and a namespace `tour` whose label webhooks select.
-fn server() -> Server {
+pub(crate) fn server() -> Server {
     let dir = tempfile::TempDir::new().expect("a temporary folder").keep();
     let policy = dir.join("policy.yaml");
     let rules = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: RequestResponse\n";
@@ -30,7 +30,7 @@ fn server() -> Server {
     server
 }
 
-fn apply(server: &Server, object: &Value) {
+pub(crate) fn apply(server: &Server, object: &Value) {
     ok(
         server.kubectl().args(["apply", "-f", "-"]),
         &object.to_string(),
@@ -64,18 +64,22 @@ fn configure(server: &Server, kind: &str, hooks: &[Value]) {
     apply(server, &configuration);
 }
 
-fn config_map(name: &str) -> Value {
+pub(crate) fn config_map(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "tour"}})
 }
 
-fn create(server: &Server, object: &Value) -> (bool, String, String) {
+pub(crate) fn create(server: &Server, object: &Value) -> (bool, String, String) {
     let mut kubectl = server.kubectl();
     kubectl.args(["create", "-f", "-"]);
     run(&mut kubectl, &object.to_string())
 }
 
 /// Tries until the webhooks are in force: they reach the server a moment after kubectl is done.
-fn create_until(server: &Server, object: &Value, wanted: impl Fn(bool, &str) -> bool) -> String {
+pub(crate) fn create_until(
+    server: &Server,
+    object: &Value,
+    wanted: impl Fn(bool, &str) -> bool,
+) -> String {
     let until = Instant::now() + PATIENCE;
     loop {
         let mut kubectl = server.kubectl();
@@ -90,7 +94,7 @@ fn create_until(server: &Server, object: &Value, wanted: impl Fn(bool, &str) -> 
 }
 
 /// The last event of a write of a config map that fulfils something.
-fn event(server: &Server, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn event(server: &Server, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + PATIENCE;
     let log = server.data().join("audit/audit.log");
     loop {
@@ -118,7 +122,7 @@ fn event(server: &Server, name: &str, wanted: impl Fn(&Value) -> bool) -> Value 
 }
 
 /// Outcome and reason of a stage of an event.
-fn stage(event: &Value, name: &str) -> (String, String) {
+pub(crate) fn stage(event: &Value, name: &str) -> (String, String) {
     let trace = event["annotations"][TRACE].as_str().unwrap_or_default();
     let trace: Value = serde_json::from_str(trace).unwrap_or_default();
     let stages = trace["stages"].as_array().cloned().unwrap_or_default();
@@ -128,7 +132,7 @@ fn stage(event: &Value, name: &str) -> (String, String) {
     (text(3), text(4))
 }
 
-fn metric(server: &Server, line: &str) -> bool {
+pub(crate) fn metric(server: &Server, line: &str) -> bool {
     let metrics = ok(server.kubectl().args(["get", "--raw", "/metrics"]), "");
     metrics.lines().any(|l| l.starts_with(line))
 }

@@ -39,7 +39,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Prepares a call. `request` is the review's request without objects.
+    /// Prepares a call. `make` makes the body for a UID and a version of the review.
     pub(super) fn new(
         hook: &Arc<Hook>,
         kind: Kind,

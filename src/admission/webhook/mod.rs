@@ -99,12 +99,3 @@ impl AdmissionPlugin for ValidatingAdmissionWebhook {
         validating::dispatch(&self.0, admission).await
     }
 }
-
-/// 403 while the configurations are not known yet.
-fn not_ready(admission: &Admission<'_>) -> Status {
-    Status::forbidden(
-        &admission.resource.group_resource(),
-        review::name_of(admission),
-        "not yet ready to handle request",
-    )
-}

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::admission::matching::{is_exempt, presented};
+use crate::admission::review::request;
 use crate::admission::webhook::Webhooks;
 use crate::admission::webhook::call::{
     Call, Outcome, end_stage, measure, refuse_dry_run, settle_failure, take_notes,
@@ -14,7 +16,7 @@ use crate::admission::webhook::config::{Hook, Kind};
 use crate::admission::webhook::failure::{Class, Failure};
 use crate::admission::webhook::matching::{self, Invocation};
 use crate::admission::webhook::review::{self, Answer};
-use crate::admission::{Admission, Operation};
+use crate::admission::{Admission, Operation, not_ready};
 use crate::api::field::go_quote;
 use crate::api::patch::JsonPatch;
 use crate::api::status::Status;
@@ -45,11 +47,11 @@ pub(super) async fn dispatch(
     webhooks: &Webhooks,
     admission: &mut Admission<'_>,
 ) -> Result<(), Status> {
-    if matching::is_exempt(admission) {
+    if is_exempt(admission) {
         return Ok(());
     }
     let Some(hooks) = webhooks.configurations.current(Kind::Mutating).await else {
-        return Err(super::not_ready(admission));
+        return Err(not_ready(admission));
     };
     if hooks.is_empty() {
         return Ok(());
@@ -58,7 +60,7 @@ pub(super) async fn dispatch(
     if rounds.is_second && rounds.webhooks.last.as_ref() != Some(&*admission.object) {
         rounds.webhooks.object_changed();
     }
-    for (index, hook) in hooks.iter().enumerate() {
+    for (index, hook) in hooks.iter().flat_map(|h| h.iter()).enumerate() {
         let invocation = matching::invocation(webhooks, Kind::Mutating, hook, admission).await?;
         let Some(invocation) = invocation else {
             continue;
@@ -90,17 +92,17 @@ async fn call_one(
         note_call(admission, hook, &place, false);
         return Err(refuse_dry_run(hook));
     }
-    let (presented, hidden) = present(webhooks, admission, invocation);
+    let (sent, hidden) = present(webhooks, admission, invocation);
     let version = invocation.version(admission.resource);
     let old = admission.old_object.unwrap_or(&Value::Null);
-    let old = matching::presented(webhooks, admission, old, version);
+    let old = presented(&*webhooks.kinds, admission, old, version);
     let mut call = Call::new(
         hook,
         Kind::Mutating,
         admission.ctx,
         |uid, review_version| {
-            let request = review::request(admission, version, uid);
-            review::body(request, &presented, &old, review_version)
+            let request = request(admission, version, uid);
+            review::body(request, &sent, &old, review_version)
         },
     );
     let began = admission.ctx.stages.begin(call.stage());
@@ -108,10 +110,10 @@ async fn call_one(
     let took = began.elapsed();
     let mut changed = false;
     if let Outcome::Allowed(answer) = &outcome {
-        match patched(admission, hook, answer, &presented) {
+        match patched(admission, hook, answer, &sent) {
             Ok(None) => {}
             Ok(Some(object)) => {
-                changed = object != presented;
+                changed = object != sent;
                 match put_back(webhooks, admission, invocation, object, hidden) {
                     Ok(()) => note_patch(admission, hook, &place, answer),
                     Err(status) => outcome = Outcome::Broken(status),
@@ -156,7 +158,7 @@ fn present(
     invocation: &Invocation,
 ) -> (Value, Hidden) {
     let version = invocation.version(admission.resource);
-    let object = matching::presented(webhooks, admission, admission.object, version);
+    let object = presented(&*webhooks.kinds, admission, admission.object, version);
     let mut object = object.into_owned();
     let mut hidden = Map::new();
     let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);

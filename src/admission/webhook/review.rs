@@ -1,13 +1,10 @@
 //! AdmissionReview: what is sent, and what the answer says.
 
 use base64::Engine as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::admission::Admission;
 use crate::admission::webhook::config::{Hook, Kind};
-use crate::admission::webhook::matching::namespace_of;
 use crate::api::field::go_quote;
-use crate::api::resource::Resource;
 use crate::api::schema::go_json;
 use crate::api::status::Status;
 
@@ -19,66 +16,6 @@ const KNOWN: [&str; 2] = ["v1", "v1beta1"];
 pub(super) fn version(hook: &Hook) -> Option<&str> {
     let known = |version: &&String| KNOWN.contains(&version.as_str());
     hook.versions.iter().find(known).map(String::as_str)
-}
-
-/// The name of the object, as far as the request knew it.
-pub(super) fn name_of<'a>(admission: &Admission<'a>) -> &'a str {
-    match admission.name_is_generated {
-        true => "",
-        false => admission.name,
-    }
-}
-
-/// The request of a review, without the objects. `version` is the row that is sent.
-pub(super) fn request(admission: &Admission<'_>, version: &Resource, uid: &str) -> Value {
-    let subresource = admission.subresource;
-    let kind = |row: &Resource| match row.subresource(subresource) {
-        Some(sub) => json!({
-            "group": sub.kind.group, "version": sub.kind.version, "kind": sub.kind.kind,
-        }),
-        None => json!({"group": row.group, "version": row.version, "kind": row.kind}),
-    };
-    let resource = |row: &Resource| json!({"group": row.group, "version": row.version, "resource": row.plural});
-    let requested = admission.resource;
-    let mut request = Map::new();
-    request.insert("uid".into(), json!(uid));
-    request.insert("kind".into(), kind(version));
-    request.insert("resource".into(), resource(version));
-    put_text(&mut request, "subResource", subresource);
-    request.insert("requestKind".into(), kind(requested));
-    request.insert("requestResource".into(), resource(requested));
-    put_text(&mut request, "requestSubResource", subresource);
-    put_text(&mut request, "name", name_of(admission));
-    put_text(&mut request, "namespace", namespace_of(admission));
-    request.insert("operation".into(), json!(admission.operation.name()));
-    request.insert("userInfo".into(), json!(admission.user));
-    request.insert("dryRun".into(), json!(admission.dry_run));
-    request.insert("options".into(), options(admission));
-    Value::Object(request)
-}
-
-fn put_text(map: &mut Map<String, Value>, key: &str, text: &str) {
-    if !text.is_empty() {
-        map.insert(key.into(), json!(text));
-    }
-}
-
-/// The options with their kind, which clients leave out.
-fn options(admission: &Admission<'_>) -> Value {
-    use crate::admission::Operation;
-    let kind = match admission.operation {
-        Operation::Create => "CreateOptions",
-        Operation::Update => "UpdateOptions",
-        Operation::Delete => "DeleteOptions",
-        Operation::Connect => return Value::Null,
-    };
-    let mut options = match admission.options {
-        Value::Object(members) => members.clone(),
-        _ => Map::new(),
-    };
-    options.entry("kind").or_insert_with(|| json!(kind));
-    options.insert("apiVersion".into(), json!("meta.k8s.io/v1"));
-    Value::Object(options)
 }
 
 /// The body of the POST.

@@ -6,7 +6,8 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde_json::Value;
 
-use crate::admission::Admission;
+use crate::admission::matching::{is_exempt, presented};
+use crate::admission::review::request;
 use crate::admission::webhook::Webhooks;
 use crate::admission::webhook::call::{
     Call, Outcome, end_stage, measure, refuse_dry_run, settle_failure, take_notes,
@@ -14,6 +15,7 @@ use crate::admission::webhook::call::{
 use crate::admission::webhook::config::Kind;
 use crate::admission::webhook::matching::{self, Invocation};
 use crate::admission::webhook::review;
+use crate::admission::{Admission, not_ready};
 use crate::api::status::Status;
 
 /// Calls the webhooks that apply; the first refusal is the answer, all are recorded.
@@ -21,14 +23,14 @@ pub(super) async fn dispatch(
     webhooks: &Webhooks,
     admission: &mut Admission<'_>,
 ) -> Result<(), Status> {
-    if matching::is_exempt(admission) {
+    if is_exempt(admission) {
         return Ok(());
     }
     let Some(hooks) = webhooks.configurations.current(Kind::Validating).await else {
-        return Err(super::not_ready(admission));
+        return Err(not_ready(admission));
     };
     let mut relevant = Vec::new();
-    for hook in hooks.iter() {
+    for hook in hooks.iter().flat_map(|h| h.iter()) {
         let invocation = matching::invocation(webhooks, Kind::Validating, hook, admission).await?;
         relevant.extend(invocation);
     }
@@ -75,15 +77,15 @@ struct Called {
 
 fn prepare(webhooks: &Webhooks, admission: &Admission<'_>, invocation: &Invocation) -> Call {
     let version = invocation.version(admission.resource);
-    let object = matching::presented(webhooks, admission, admission.object, version);
+    let object = presented(&*webhooks.kinds, admission, admission.object, version);
     let old = admission.old_object.unwrap_or(&Value::Null);
-    let old = matching::presented(webhooks, admission, old, version);
+    let old = presented(&*webhooks.kinds, admission, old, version);
     Call::new(
         &invocation.hook,
         Kind::Validating,
         admission.ctx,
         |uid, review_version| {
-            let request = review::request(admission, version, uid);
+            let request = request(admission, version, uid);
             review::body(request, &object, &old, review_version)
         },
     )

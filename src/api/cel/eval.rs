@@ -60,20 +60,49 @@ impl Budget {
         }
     }
 
+    /// The same, but no more than `most`: what one expression may take.
+    #[must_use]
+    pub fn at_most(&self, most: u64) -> Self {
+        Budget {
+            left: self.left.min(most),
+        }
+    }
+
+    /// Takes what was spent of a part that was given out with [`Budget::at_most`].
+    pub fn settle(&mut self, part: Budget, most: u64) {
+        let spent = self.left.min(most).saturating_sub(part.left);
+        self.left = self.left.saturating_sub(spent);
+    }
+
     /// How many are left.
     pub fn left(&self) -> u64 {
         self.left
     }
 }
 
+/// The values of an environment's variables, by their position there.
+pub trait Bindings<'a> {
+    /// The value of a variable. One that has to be computed takes from the budget.
+    ///
+    /// # Errors
+    /// It cannot be computed.
+    fn value(&self, at: usize, budget: &mut Budget) -> Result<Val<'a>, EvalError>;
+}
+
+impl<'a, const N: usize> Bindings<'a> for [Val<'a>; N] {
+    fn value(&self, at: usize, _budget: &mut Budget) -> Result<Val<'a>, EvalError> {
+        Ok(self.get(at).cloned().unwrap_or(Val::Null))
+    }
+}
+
 impl Program {
-    /// Evaluates with the values of the environment's variables, in its order.
+    /// Evaluates with the values of the environment's variables.
     ///
     /// # Errors
     /// See [`EvalError`].
     pub fn evaluate<'a>(
         &'a self,
-        bindings: &[Val<'a>],
+        bindings: &dyn Bindings<'a>,
         decisions: &Decisions,
         budget: &mut Budget,
     ) -> Outcome<'a> {
@@ -88,7 +117,7 @@ impl Program {
 }
 
 struct Machine<'m, 'a> {
-    bindings: &'m [Val<'a>],
+    bindings: &'m dyn Bindings<'a>,
     decisions: &'m Decisions,
     budget: &'m mut Budget,
     locals: Vec<Val<'a>>,
@@ -101,7 +130,7 @@ impl<'a> Machine<'_, 'a> {
         }
         match node {
             Node::Literal(literal) => Ok(literal_value(literal)),
-            Node::Global(at) => Ok(self.bindings.get(*at).cloned().unwrap_or(Val::Null)),
+            Node::Global(at) => self.bindings.value(*at, self.budget),
             Node::Local(at) => Ok(self.locals[*at].clone()),
             Node::Select(operand, field) => {
                 let operand = self.eval(operand)?;

@@ -6,12 +6,12 @@
 //! contract/cel.md; texts of errors are cel-go's.
 //!
 //! Files: `types` what an expression can be · `decls` which functions exist · `compile` from source to
-//! [`Program`] · `node` the checked form · `value` values · `eval` the evaluator · `functions` what
-//! the functions do · `authz` the authorizer library.
+//! [`Program`], with `check` and `macros` · `node` the checked form · `value` values · `eval` the
+//! evaluator · `functions` what the functions do · `authz` the authorizer library.
 //!
 //! # Invariants
-//! - A program never panics, never recurses deeper than its source is nested and never does more steps
-//!   than its [`Budget`].
+//! - A program never panics, is never nested deeper than a few hundred levels, whatever a client sends,
+//!   and never does more steps than its [`Budget`].
 //! - Evaluation reads nothing but its bindings and [`Decisions`], so it can be repeated.
 //!
 //! # Decisions
@@ -24,10 +24,12 @@
 //!   numbers differ a little from cel-go's, the order of magnitude does not.
 
 mod authz;
+mod check;
 mod compile;
 mod decls;
 mod eval;
 mod functions;
+mod macros;
 mod node;
 #[cfg(test)]
 mod tests;
@@ -36,7 +38,7 @@ mod value;
 
 pub use authz::{Answer, Decisions, Query};
 pub use compile::{CompileError, Env, compile};
-pub use eval::{Budget, EvalError};
+pub use eval::{Bindings, Budget, EvalError};
 pub use functions::{Semver, Url};
 pub use node::Program;
 pub use types::{ObjectType, Type};
@@ -44,5 +46,7 @@ pub use value::Val;
 
 /// Steps that one expression may take.
 pub const PER_CALL_LIMIT: u64 = 1_000_000;
+/// Steps that a policy may take for one binding and parameter.
+pub const RUNTIME_LIMIT: u64 = 10_000_000;
 /// Steps that all match conditions of one webhook or policy may take together.
 pub const MATCH_CONDITIONS_LIMIT: u64 = 2_500_000;

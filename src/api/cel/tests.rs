@@ -108,6 +108,9 @@ fn true_expressions() {
         "'Ab'.lowerAscii() == 'ab' && ' x '.trim() == 'x' && 'aXa'.replace('a', 'b') == 'bXb'",
         "'abc 123'.find('[0-9]+') == '123' && '1 2'.findAll('[0-9]') == ['1', '2']",
         "'abc'.matches('^[a-z]+$') && strings.quote('a') == '\"a\"'",
+        r"'a1_'.matches(r'^\w+$') && !'é'.matches(r'^\w$') && !'٣'.matches(r'^\d$') && 'a b'.matches(r'a\sb')",
+        r"'x]['.matches(r'^x[][]+$') && 'a&b'.matches('^[a&&b]+$') && 'ab1'.matches('^[[:alpha:]]+1$')",
+        r"'a.b'.matches(r'^[\w.]+$') && 'one two'.find(r'\btwo\b') == 'two'",
         // Lists and sets.
         "[1, 2, 3].sum() == 6 && [3, 1].min() == 1 && ['a', 'b'].max() == 'b' && [1, 2].isSorted()",
         "[3, 1, 2].sort() == [1, 2, 3] && [1, 1].distinct() == [1] && [[1], [2]].flatten() == [1, 2]",
@@ -215,6 +218,28 @@ fn what_does_not_compile() {
              | request.nope == ''
              | .......^"#]],
     );
+}
+
+#[test]
+fn depth_is_refused_before_it_hurts() {
+    let env = env();
+    for source in [
+        format!("object{} == 1", ".a".repeat(1_000)),
+        format!("object{} == 1", ".a".repeat(40_000)),
+        format!("1{} == 1", " + 1".repeat(1_000)),
+        format!("{}true", "!true || ".repeat(300)),
+        format!("{}1{} == 1", "(".repeat(1_000), ")".repeat(1_000)),
+        format!("{}1{} == []", "[".repeat(1_000), "]".repeat(1_000)),
+        format!("'{}' == ''", "a".repeat(100_000)),
+    ] {
+        let start: String = source.chars().take(20).collect();
+        // A chain of `||` is balanced by the parser and stays shallow.
+        assert_eq!(
+            compile(&source, &env).is_ok(),
+            start.starts_with("!true"),
+            "{start}"
+        );
+    }
 }
 
 #[test]

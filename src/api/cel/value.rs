@@ -97,6 +97,14 @@ impl<'a> Val<'a> {
         Val::Str(Text::Owned(text.into()))
     }
 
+    /// A time of RFC 3339; text that is none stays text.
+    pub fn timestamp(text: &'a str) -> Self {
+        match parse_timestamp(text) {
+            Some(time) => Val::Timestamp(time),
+            None => Val::Str(Text::Borrowed(text)),
+        }
+    }
+
     /// The authorizer of the request's user.
     pub fn authorizer() -> Self {
         Val::Authorizer(Arc::default())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::admission::AdmissionChain;
 use crate::admission::plugins::{PluginOptions, TolerationSeconds, built_in};
+use crate::admission::policy::{Policies, ValidatingAdmissionPolicy};
 use crate::admission::webhook::{Configurations, Webhooks};
 use crate::api::objects::Objects;
 use crate::authorization::Authorizer;
@@ -36,6 +37,7 @@ pub(super) fn chain(
     authorizer: Arc<dyn Authorizer>,
     rbac: &Arc<Rbac>,
     webhooks: &Arc<Webhooks>,
+    policies: &Arc<Policies>,
     metrics: &Arc<Metrics>,
 ) -> AdmissionChain {
     let with_rbac = options.authorization_modes.iter().any(|m| m == "RBAC");
@@ -48,6 +50,13 @@ pub(super) fn chain(
         },
         objects: objects.clone(),
         authorizer: authorizer.clone(),
+        policy: Arc::new(ValidatingAdmissionPolicy {
+            policies: policies.clone(),
+            objects: objects.clone(),
+            kinds: webhooks.kinds.clone(),
+            authorizer: authorizer.clone(),
+            metrics: metrics.clone(),
+        }),
         webhooks: webhooks.clone(),
         escalation: with_rbac
             .then(|| Arc::new(RoleEscalation::new(rbac.clone(), authorizer.clone()))),

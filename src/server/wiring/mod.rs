@@ -24,6 +24,7 @@ use super::http::App;
 use super::life::StartError;
 use super::options::ServerOptions;
 use super::root::Root;
+use crate::admission::policy::Policies;
 use crate::admission::webhook::Webhooks;
 use crate::api::objects::Objects;
 use crate::audit::Recorder;
@@ -60,6 +61,7 @@ pub struct Wired {
     pub(super) app: Arc<App>,
     rbac: Arc<Rbac>,
     webhooks: Arc<Webhooks>,
+    policies: Arc<Policies>,
     node: Option<Arc<NodeAuthorizer>>,
     flow_control: flow_control::FlowControls,
     hooks: checks::Hooks,
@@ -90,12 +92,14 @@ pub(super) async fn wire(
     let identity = identity::identity(options, &objects, &record.recorder, metrics, tasks)?;
     let authorizer = identity.authorizer;
     let webhooks = admission::webhooks(&registry, &objects, authorizer.clone(), metrics);
+    let policies = Arc::new(Policies::default());
     registry.set_admission(admission::chain(
         options,
         &objects,
         authorizer.clone(),
         &identity.rbac,
         &webhooks,
+        &policies,
         metrics,
     ));
 
@@ -161,6 +165,7 @@ pub(super) async fn wire(
         node: identity.node,
         flow_control,
         webhooks,
+        policies,
         hooks,
         tasks: tasks.clone(),
     })
@@ -196,6 +201,7 @@ impl Wired {
         if !self.bootstrap.access_only {
             self.flow_control.follow(&*self.objects);
             self.webhooks.configurations.follow(&self.objects);
+            self.policies.follow(&self.objects);
         }
         start::keep(&self.objects, &self.bootstrap, &self.tasks);
         self.hooks.all_done();

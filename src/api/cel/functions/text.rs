@@ -15,7 +15,7 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 const FORMAT_DEPTH_MAX: usize = 16;
 
 fn regex(pattern: &str) -> Result<Regex, EvalError> {
-    regex::RegexBuilder::new(pattern)
+    regex::RegexBuilder::new(&of_re2(pattern))
         .size_limit(REGEX_BYTES_MAX)
         .build()
         .map_err(|error| {
@@ -25,6 +25,61 @@ fn regex(pattern: &str) -> Result<Regex, EvalError> {
                 error.to_string().lines().last().unwrap_or_default()
             ))
         })
+}
+
+/// A pattern of RE2 as our engine reads it: classes of one letter are ASCII there, and `[`, `&` and `~`
+/// in a class are characters like any other.
+fn of_re2(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len() + 8);
+    let mut chars = pattern.chars().peekable();
+    let mut is_in_class = false;
+    while let Some(c) = chars.next() {
+        match (c, is_in_class) {
+            ('\\', _) => match chars.next() {
+                Some('d') => out.push_str("[0-9]"),
+                Some('D') => out.push_str("[^0-9]"),
+                Some('w') => out.push_str("[0-9A-Za-z_]"),
+                Some('W') => out.push_str("[^0-9A-Za-z_]"),
+                Some('s') => out.push_str(r"[\t\n\f\r ]"),
+                Some('S') => out.push_str(r"[^\t\n\f\r ]"),
+                Some(edge @ ('b' | 'B')) if !is_in_class => {
+                    out.push_str(r"(?-u:\");
+                    out.push(edge);
+                    out.push(')');
+                }
+                Some(other) => out.extend(['\\', other]),
+                None => out.push('\\'),
+            },
+            ('[', false) => {
+                is_in_class = true;
+                out.push('[');
+                // A bracket right at the start is a member of the class.
+                if chars.next_if_eq(&'^').is_some() {
+                    out.push('^');
+                }
+                if chars.next_if_eq(&']').is_some() {
+                    out.push_str(r"\]");
+                }
+            }
+            ('[', true) if chars.peek() == Some(&':') => {
+                out.push('[');
+                // A named class, `[:alpha:]`.
+                for c in chars.by_ref() {
+                    out.push(c);
+                    if c == ']' {
+                        break;
+                    }
+                }
+            }
+            ('[' | '&' | '~', true) => out.extend(['\\', c]),
+            (']', true) => {
+                is_in_class = false;
+                out.push(']');
+            }
+            _ => out.push(c),
+        }
+    }
+    out
 }
 
 /// What is wrong with a regular expression.

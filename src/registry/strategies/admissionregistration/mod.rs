@@ -1,5 +1,5 @@
-//! Strategies of the admissionregistration.k8s.io group. Match conditions must compile; other expressions
-//! are checked for presence only.
+//! Strategies of the admissionregistration.k8s.io group. Expressions must compile, but for the
+//! mutations and variables of mutating policies, which are checked for presence only.
 
 pub mod binding;
 pub mod client_config;

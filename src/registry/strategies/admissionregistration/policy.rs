@@ -7,8 +7,8 @@ use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use super::super::storage::volume_attachment::keep_metadata;
 use super::rules;
-use crate::admission::expressions::CONDITION_ENV;
-use crate::api::cel::Type;
+use crate::admission::expressions::{PolicyEnv, compile_as};
+use crate::api::cel::{Env, Type};
 use crate::api::field::{FieldErrors, Path};
 use crate::registry::strategy::{Strategy, WriteContext};
 
@@ -76,16 +76,14 @@ impl Strategy for PolicyStrategy {
             validate_param_kind(kind, &path.field("paramKind"), errors);
         }
         self.validate_constraints(spec, &path, errors);
-        let env = match at(spec, "paramKind") {
-            Some(_) => CONDITION_ENV.clone().with("params", Type::Dyn),
-            None => CONDITION_ENV.clone(),
-        };
-        rules::validate_match_conditions(spec, &env, &path, errors);
+        let mut env = PolicyEnv::new(at(spec, "paramKind").is_some());
+        rules::validate_match_conditions(spec, env.plain(), &path, errors);
         validate_variables(spec, &path, errors);
         if self.mutating {
             validate_mutations(spec, &path, errors);
         } else {
-            validate_validations(name, spec, &path, errors);
+            compile_variables(spec, &mut env, &path, errors);
+            validate_validations(name, spec, &env, &path, errors);
         }
     }
 
@@ -188,11 +186,51 @@ fn validate_variables(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
     }
 }
 
+/// Refuses what does not compile, and declares what does. Mutating policies may make objects, which
+/// only their own evaluation will know.
+fn compile_variables(spec: &Value, env: &mut PolicyEnv, path: &Path<'_>, errors: &mut FieldErrors) {
+    let list = path.field("variables");
+    for (i, variable) in arr_at(spec, "variables").iter().enumerate() {
+        let (name, expression) = (str_at(variable, "name"), str_at(variable, "expression"));
+        if expression.trim().is_empty() {
+            continue;
+        }
+        let kind = match compile_as(expression, &env.full(), &[]) {
+            Ok(program) => program.output,
+            Err(error) => {
+                let path = list.index(i);
+                errors.invalid_str(&path.field("expression"), expression, error.to_string());
+                Type::Dyn
+            }
+        };
+        env.add_variable(name, kind);
+    }
+}
+
+/// Refuses an expression that does not compile to one of some types.
+fn check_expression(
+    expression: &str,
+    env: &Env,
+    wanted: &[Type],
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
+    if let Err(error) = compile_as(expression, env, wanted) {
+        errors.invalid_str(path, expression, error.to_string());
+    }
+}
+
 fn is_identifier(name: &str) -> bool {
     names::c_identifier(name).is_empty() && !RESERVED.contains(&name)
 }
 
-fn validate_validations(policy: &str, spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
+fn validate_validations(
+    policy: &str,
+    spec: &Value,
+    env: &PolicyEnv,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
     let (validations, annotations) = (
         arr_at(spec, "validations"),
         arr_at(spec, "auditAnnotations"),
@@ -204,7 +242,7 @@ fn validate_validations(policy: &str, spec: &Value, path: &Path<'_>, errors: &mu
         return;
     }
     for (i, validation) in validations.iter().enumerate() {
-        validate_validation(validation, &list.index(i), errors);
+        validate_validation(validation, env, &list.index(i), errors);
     }
     if annotations.len() > ANNOTATIONS_MAX {
         errors.invalid(
@@ -215,7 +253,7 @@ fn validate_validations(policy: &str, spec: &Value, path: &Path<'_>, errors: &mu
     }
     for (i, annotation) in annotations.iter().enumerate() {
         let path = annotation_list.index(i);
-        validate_annotation(policy, annotation, &path, errors);
+        validate_annotation(policy, annotation, env, &path, errors);
         let key = str_at(annotation, "key");
         if annotations[..i].iter().any(|a| str_at(a, "key") == key) {
             errors.duplicate(&path.field("key"), &key.into());
@@ -223,9 +261,30 @@ fn validate_validations(policy: &str, spec: &Value, path: &Path<'_>, errors: &mu
     }
 }
 
-fn validate_validation(validation: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
-    if str_at(validation, "expression").trim().is_empty() {
-        errors.required(&path.field("expression"), "expression is not specified");
+fn validate_validation(
+    validation: &Value,
+    env: &PolicyEnv,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
+    let expression = str_at(validation, "expression");
+    let expression_path = path.field("expression");
+    if expression.trim().is_empty() {
+        errors.required(&expression_path, "expression is not specified");
+    } else {
+        check_expression(
+            expression,
+            &env.full(),
+            &[Type::Bool],
+            &expression_path,
+            errors,
+        );
+    }
+    let message = str_at(validation, "messageExpression");
+    if !message.trim().is_empty() {
+        let path = path.field("messageExpression");
+        let env = env.without_authorizer();
+        check_expression(message, &env, &[Type::String], &path, errors);
     }
     if let Some(message) = at(validation, "messageExpression")
         && message.as_str().unwrap_or_default().trim().is_empty()
@@ -263,6 +322,7 @@ fn validate_validation(validation: &Value, path: &Path<'_>, errors: &mut FieldEr
 fn validate_annotation(
     policy: &str,
     annotation: &Value,
+    env: &PolicyEnv,
     path: &Path<'_>,
     errors: &mut FieldErrors,
 ) {
@@ -280,6 +340,9 @@ fn validate_annotation(
             &path,
             format!("must not exceed {VALUE_EXPRESSION_MAX} bytes in length"),
         );
+    } else {
+        let wanted = [Type::String, Type::Null];
+        check_expression(expression, &env.full(), &wanted, &path, errors);
     }
 }
 
