@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use crate::audit::sink::Loss;
 use crate::request::AuditLevel;
@@ -26,6 +26,14 @@ pub struct Metrics {
     rules: IntCounterVec,
     /// Of which sink losses are counted, where that is not clear from the stage that lost them.
     sink: Option<Arc<str>>,
+    /// `verbatim_audit_log_writes_total`: writes to the log, each of one or more events.
+    pub log_writes: IntCounter,
+    /// `verbatim_audit_log_incidents_total{kind}`.
+    incidents: IntCounterVec,
+    /// `verbatim_audit_checkpoints_total{place,result}`.
+    checkpoints: IntCounterVec,
+    /// `verbatim_audit_sink_problem{sink}`.
+    problems: IntGaugeVec,
 }
 
 impl Metrics {
@@ -46,6 +54,10 @@ impl Metrics {
             lost: catalogue.verbatim_audit_lost_events_total.clone(),
             rules: catalogue.verbatim_audit_rule_requests_total.clone(),
             sink: None,
+            log_writes: catalogue.verbatim_audit_log_writes_total.clone(),
+            incidents: catalogue.verbatim_audit_log_incidents_total.clone(),
+            checkpoints: catalogue.verbatim_audit_checkpoints_total.clone(),
+            problems: catalogue.verbatim_audit_sink_problem.clone(),
         }
     }
 
@@ -79,6 +91,23 @@ impl Metrics {
         self.lost
             .with_label_values(&[loss.as_str(), sink])
             .inc_by(events);
+    }
+
+    /// Counts what somebody did to the log.
+    pub fn incident(&self, kind: &str) {
+        self.incidents.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts a checkpoint: kept in, or refused by, one of its places.
+    pub fn checkpoint(&self, place: &str, result: &str) {
+        self.checkpoints.with_label_values(&[place, result]).inc();
+    }
+
+    /// Shows whether a sink has a problem now.
+    pub fn problem(&self, sink: &str, has_one: bool) {
+        self.problems
+            .with_label_values(&[sink])
+            .set(i64::from(has_one));
     }
 
     /// How many events were lost so far, over all sinks and reasons.

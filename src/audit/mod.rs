@@ -26,14 +26,15 @@
 //!   non-blocking worker. It cannot say when a line is written (so neither blocking mode nor strict
 //!   mode can be built on it), drops lines without telling which, rotates by time only, and a hop to
 //!   another thread costs more than the write into the page cache.
-//! - **Hash chain in a sidecar** (`<log>.chain`, one short hash per line), not in the lines: lines
-//!   stay as upstream writes them and a line needs not know its place when it is rendered.
+//! - **Hash chain in a sidecar** (`<log>.chain`, one hash per line), not in the lines: lines stay as
+//!   upstream writes them and a line needs not know its place when it is rendered. See [`chain`].
 //! - **A kind of ours around `Policy`** for sinks, redaction, sampling and names, rather than more
 //!   fields in `Policy`: a plain policy file means here what it means to kube-apiserver, to the letter,
 //!   and ours can be strict where upstream must be lenient.
 //! - **Own facts in one annotation** rather than several: tools that compare with upstream's events
 //!   have one key to set aside.
 
+pub mod chain;
 pub mod config;
 pub mod config_file;
 pub mod event;

@@ -29,6 +29,7 @@ pub mod timeline;
 pub mod top;
 pub mod unused;
 pub mod used_by;
+pub mod verify;
 pub mod why;
 
 use std::ffi::OsString;
@@ -60,6 +61,7 @@ pub fn command() -> Command {
         .subcommand(unused::command())
         .subcommand(export::command())
         .subcommand(policy::command())
+        .subcommand(verify::command())
         .subcommand(completion::command())
         .subcommand(Command::new("version").about("Print the versions of Verbatim and of the API"))
 }
@@ -133,6 +135,7 @@ fn run(matches: &clap::ArgMatches, program: &str) -> ExitCode {
         Some(("used-by", args)) => block_on(used_by::run(args)),
         Some(("unused", args)) => block_on(unused::run(args)),
         Some(("export", args)) => block_on(export::run(args)),
+        Some(("verify", args)) => block_on(async { verify::run(args) }),
         Some(("policy", args)) => block_on(policy::run(args)),
         _ => ExitCode::FAILURE,
     }

@@ -21,6 +21,8 @@ pub enum Asked {
     Alive,
     /// readyz.
     Ready,
+    /// Only by its own name below readyz.
+    ByName,
     /// healthz, livez after its grace period, and readyz.
     StartHook,
 }
@@ -125,6 +127,7 @@ impl Health {
             Asked::Everywhere | Asked::StartHook => true,
             Asked::Alive => endpoint != HealthEndpoint::Readyz,
             Asked::Ready => endpoint == HealthEndpoint::Readyz,
+            Asked::ByName => false,
         });
         wanted.cloned().collect()
     }
@@ -140,7 +143,11 @@ impl Health {
             return Some(self.all(endpoint, ctx).await);
         }
         let name = rest.strip_prefix('/')?;
-        let checks = self.checks_of(endpoint);
+        let mut checks = self.checks_of(endpoint);
+        if endpoint == HealthEndpoint::Readyz {
+            let by_name = |c: &&Check| c.asked == Asked::ByName;
+            checks.extend(self.checks.read().iter().filter(by_name).cloned());
+        }
         let check = checks.into_iter().find(|c| c.name == name)?;
         Some(match self.run(endpoint, &check).await {
             Ok(()) => ok(),

@@ -751,6 +751,14 @@ catalogue! {
         "Watches of audit events open now.";
     verbatim_audit_watchers_ended_total: IntCounterVec, Alpha, ["reason"], NONE,
         "Watches of audit events that were cut off (slow) or refused (too_many), by reason.";
+    verbatim_audit_log_incidents_total: IntCounterVec, Alpha, ["kind"], NONE,
+        "What others did to the audit log: deleted, moved, truncated, foreign (bytes that the server did not write), unchained (its chain file).";
+    verbatim_audit_log_writes_total: IntCounter, Alpha, [], NONE,
+        "Writes to the audit log. Events that come together share one.";
+    verbatim_audit_checkpoints_total: IntCounterVec, Alpha, ["place", "result"], NONE,
+        "Signed checkpoints of the audit log, by the place that keeps them (log, copy, webhook) and result.";
+    verbatim_audit_sink_problem: IntGaugeVec, Alpha, ["sink"], NONE,
+        "1 while a sink of the audit log cannot do its work.";
     verbatim_panics_total: IntCounter, Alpha, [], NONE,
         "Requests answered with 500 because their handler panicked.";
     verbatim_search_events_indexed_total: IntCounter, Alpha, [], NONE,

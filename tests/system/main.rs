@@ -5,6 +5,7 @@
 mod etcd;
 
 mod admission_policies;
+mod audit_faults;
 mod collect;
 mod connect;
 mod crash;

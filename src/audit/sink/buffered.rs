@@ -63,6 +63,8 @@ enum Message {
 /// The queue.
 pub struct BufferedSink {
     queue: mpsc::Sender<Message>,
+    /// Where the queue is emptied into; asked for its problems.
+    sink: Arc<dyn Sink>,
     metrics: Metrics,
     gap: Gap,
     budget: Budget,
@@ -72,9 +74,10 @@ impl BufferedSink {
     /// Starts the task that empties the queue into `sink`.
     pub fn start(sink: Arc<dyn Sink>, options: BatchOptions, metrics: Metrics) -> Arc<Self> {
         let (queue, messages) = mpsc::channel(options.buffer_size.max(1));
-        tokio::spawn(run(sink, options, messages));
+        tokio::spawn(run(sink.clone(), options, messages));
         Arc::new(BufferedSink {
             queue,
+            sink,
             metrics,
             gap: Gap::default(),
             budget: Budget::new(QUEUE_BYTES_MAX),
@@ -83,6 +86,16 @@ impl BufferedSink {
 }
 
 impl BufferedSink {
+    /// Behind the events that were lost, once there is room for the record and one more.
+    fn tell_gap(&self) {
+        if self.queue.capacity() > 1
+            && let Some((record, events)) = self.gap.take(PLUGIN)
+            && self.offer(Arc::new(record)).is_err()
+        {
+            self.gap.note(Loss::QueueFull, events);
+        }
+    }
+
     fn offer(&self, event: Arc<EventBytes>) -> Result<(), Loss> {
         let share = self
             .budget
@@ -162,19 +175,18 @@ impl Sink for BufferedSink {
     }
 
     fn accept(&self, event: &Arc<EventBytes>) -> Receipt {
-        // Behind the events that were lost, once there is room again for the record and this one.
-        if self.queue.capacity() > 1
-            && let Some((record, events)) = self.gap.take(PLUGIN)
-            && self.offer(Arc::new(record)).is_err()
-        {
-            self.gap.note(Loss::QueueFull, events);
-        }
+        self.tell_gap();
         if let Err(loss) = self.offer(event.clone()) {
             self.metrics.lost(PLUGIN, loss, 1);
             self.gap.note(loss, 1);
         }
         // Batch mode promises nothing to the request.
         Receipt::Done
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.tell_gap();
+        self.sink.check()
     }
 
     async fn flush(&self) {

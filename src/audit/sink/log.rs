@@ -1,25 +1,31 @@
 //! The log sink: JSON lines into a rotating file or onto standard output.
 //!
 //! Blocking modes group writes: a caller that finds the file idle writes what has gathered, its own
-//! line and those of others, with one system call; a caller that finds it busy waits for the group
-//! its line is in. Batch mode is [`super::buffered`] around this.
+//! line and those of others, with one system call (and one for the chain); a caller that finds it busy
+//! waits for the group its line is in. Batch mode is [`super::buffered`] around this.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::audit::EventBytes;
+use crate::audit::chain::notary::Place;
+use crate::audit::chain::recovery::{Before, Recovery};
+use crate::audit::chain::{CheckpointKind, Notary, NotaryOptions};
 use crate::audit::metrics::Metrics;
-use crate::audit::own::Gap;
-use crate::audit::sink::file::{Incident, RotatingFile, Rotation};
+use crate::audit::own::{Gap, own_event};
+use crate::audit::sink::file::{Incident, RotatingFile, Rotation, WriteError};
 use crate::audit::sink::{Loss, Receipt, Sink, legacy};
 
 /// Upstream's name for this sink in metrics.
 const PLUGIN: &str = "log";
+/// How long an incident is told to those who ask for problems.
+const INCIDENT_TOLD: Duration = Duration::from_secs(60);
 
 /// How events are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +48,8 @@ pub struct LogOptions {
     pub format: Format,
     /// Events larger than this lose their bodies; `None` when truncation is off.
     pub max_event_bytes: Option<usize>,
+    /// Chain and checkpoints; `None` when they are off.
+    pub chain: Option<NotaryOptions>,
 }
 
 /// The sink.
@@ -56,17 +64,28 @@ struct Shared {
     target: Mutex<Target>,
     metrics: Metrics,
     gap: Gap,
+    /// What happened to the log, still to be written into it.
+    notes: Mutex<Vec<u8>>,
     /// What kept the last write from succeeding.
     problem: Mutex<Option<String>>,
+    /// What somebody did to the log last.
+    incident: Mutex<Option<(Instant, String)>>,
+    notary: Option<Arc<Notary>>,
 }
 
 #[derive(Default)]
 struct Queue {
     lines: Vec<u8>,
     events: u64,
-    waiters: Vec<oneshot::Sender<Result<(), Loss>>>,
+    waiters: Vec<Waiter>,
     /// Somebody is writing and will look at the queue again.
     writing: bool,
+}
+
+/// Somebody who waits for a group, and for which of its events. A flush waits for none.
+struct Waiter {
+    event: Option<u64>,
+    told: oneshot::Sender<Result<(), Loss>>,
 }
 
 enum Target {
@@ -75,37 +94,91 @@ enum Target {
 }
 
 impl Target {
-    fn write(&mut self, lines: &[u8]) -> std::io::Result<Option<Incident>> {
+    fn write(&mut self, lines: &[u8]) -> Result<Option<Incident>, WriteError> {
         match self {
             Target::File(file) => file.write(lines),
             Target::Stdout => {
                 let mut out = std::io::stdout().lock();
                 out.write_all(lines)?;
-                out.flush().map(|()| None)
+                Ok(out.flush().map(|()| None)?)
             }
+        }
+    }
+
+    fn place(&self) -> Option<Place> {
+        match self {
+            Target::File(file) => {
+                let (chain, log) = file.chain()?;
+                Place::of(chain, log)
+            }
+            Target::Stdout => None,
         }
     }
 }
 
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file or its chain.
+    #[error("cannot open {}", path.display())]
+    File {
+        /// The log.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The key of the checkpoints, or the checkpoints.
+    #[error("cannot sign checkpoints")]
+    Checkpoints(#[from] crate::audit::chain::checkpoint::KeyError),
+}
+
 impl LogSink {
     /// Opens the file.
-    pub fn open(options: &LogOptions, metrics: Metrics) -> std::io::Result<Arc<Self>> {
-        let target = if options.path == Path::new("-") {
+    pub fn open(options: &LogOptions, metrics: Metrics) -> Result<Arc<Self>, OpenError> {
+        let mut notary = None;
+        let mut recovery = Recovery::default();
+        let path = &options.path;
+        let target = if path == Path::new("-") {
             Target::Stdout
         } else {
-            Target::File(Box::new(RotatingFile::open(
-                &options.path,
-                options.rotation,
-            )?))
+            let failed = |source| OpenError::File {
+                path: path.clone(),
+                source,
+            };
+            let file = match options.chain.clone().filter(|_| can_be_chained(path)) {
+                None => RotatingFile::open(path, options.rotation).map_err(failed)?,
+                Some(chain) => {
+                    let server = chain.server.clone();
+                    let (opened, checkpoint) = Notary::open(path, chain, metrics.clone())?;
+                    let before = Before { server, checkpoint };
+                    notary = Some(opened.clone());
+                    let (file, found) =
+                        RotatingFile::open_chained(path, options.rotation, &before, opened)
+                            .map_err(failed)?;
+                    recovery = found;
+                    file
+                }
+            };
+            Target::File(Box::new(file))
         };
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            target: Mutex::new(target),
+            metrics,
+            gap: Gap::default(),
+            notes: Mutex::default(),
+            problem: Mutex::default(),
+            incident: Mutex::default(),
+            notary,
+        });
+        shared.note_recovery(&recovery);
+        shared.start_notary().map_err(|source| OpenError::File {
+            path: path.clone(),
+            source,
+        })?;
         Ok(Arc::new(LogSink {
-            shared: Arc::new(Shared {
-                queue: Mutex::default(),
-                target: Mutex::new(target),
-                metrics,
-                gap: Gap::default(),
-                problem: Mutex::default(),
-            }),
+            shared,
             format: options.format,
             max_event_bytes: options.max_event_bytes,
         }))
@@ -129,8 +202,43 @@ impl LogSink {
     }
 }
 
+/// Devices, pipes and links to such have no chain.
+fn can_be_chained(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).map_or(true, |m| m.is_file())
+}
+
 impl Shared {
-    /// Writes what has gathered. Answers what became of it.
+    fn start_notary(self: &Arc<Self>) -> std::io::Result<()> {
+        let Some(notary) = &self.notary else {
+            return Ok(());
+        };
+        if let Some(place) = self.target.lock().place() {
+            notary.sign(CheckpointKind::Start, &place);
+        }
+        let shared: Weak<Shared> = Arc::downgrade(self);
+        notary.start(move || Some(shared.upgrade()?.target.lock().place()))
+    }
+
+    fn note_recovery(&self, recovery: &Recovery) {
+        if recovery.is_nothing() {
+            return;
+        }
+        tracing::warn!(?recovery, "the audit log was not ended well");
+        self.note("chain", &recovery.annotation());
+        if recovery.missing > 0 {
+            self.metrics.lost(PLUGIN, Loss::Truncated, recovery.missing);
+            self.gap.note(Loss::Truncated, recovery.missing);
+        }
+        self.write_notes();
+    }
+
+    /// An event of the server's own, written before whatever comes next.
+    fn note(&self, verb: &str, value: &str) {
+        let event = own_event(verb, value);
+        self.notes.lock().extend_from_slice(event.line());
+    }
+
+    /// Writes what has gathered. Answers what became of its first event.
     fn write_group(&self) -> Result<(), Loss> {
         let (lines, events, waiters) = {
             let mut queue = self.queue.lock();
@@ -141,48 +249,136 @@ impl Shared {
                 waiters,
             )
         };
-        let outcome = self.write(&lines, events);
+        self.metrics.log_writes.inc();
+        let kept = self.write(&lines, events);
+        let outcome = |event: u64| match event < kept {
+            true => Ok(()),
+            false => Err(Loss::WriteFailed),
+        };
         for waiter in waiters {
             // A waiter whose client went away does not listen any more.
-            waiter.send(outcome).ok();
+            waiter.told.send(waiter.event.map_or(Ok(()), outcome)).ok();
         }
-        outcome
+        outcome(0)
     }
 
-    fn write(&self, lines: &[u8], events: u64) -> Result<(), Loss> {
+    /// Answers how many of the events are in the log.
+    fn write(&self, lines: &[u8], events: u64) -> u64 {
         let mut target = self.target.lock();
-        // Where events are missing a record says so, before anything else.
-        let gap = self.gap.take(PLUGIN);
-        let written = match &gap {
-            Some((record, _)) => target
-                .write(record.line())
-                .and_then(|_| target.write(lines)),
-            None => target.write(lines),
+        let written = match self.write_own(&mut target) {
+            Ok(()) => target
+                .write(lines)
+                .map(|incident| self.note_incident(incident)),
+            Err(error) => Err(error),
+        };
+        let count = match &*target {
+            Target::File(file) => file.chain().map(|(chain, _)| chain.head().count),
+            Target::Stdout => None,
         };
         drop(target);
+        if let (Some(notary), Some(count)) = (&self.notary, count) {
+            notary.advance(count);
+        }
         match written {
+            Ok(()) => {
+                let mut problem = self.problem.lock();
+                if problem.is_some() {
+                    *problem = None;
+                }
+                events
+            }
+            Err(error) => {
+                let kept = memchr::memchr_iter(b'\n', &lines[..error.written]).count() as u64;
+                self.note_failure(&error.source, events - kept);
+                kept
+            }
+        }
+    }
+
+    /// Where events are missing a record says so, before anything else.
+    fn write_own(&self, target: &mut Target) -> Result<(), WriteError> {
+        let notes = std::mem::take(&mut *self.notes.lock());
+        if !notes.is_empty() {
+            match target.write(&notes) {
+                Ok(incident) => self.note_incident(incident),
+                Err(error) => {
+                    let mut back = notes[error.written..].to_vec();
+                    back.append(&mut self.notes.lock());
+                    *self.notes.lock() = back;
+                    return Err(error.source.into());
+                }
+            }
+        }
+        if self.gap.is_empty() {
+            return Ok(());
+        }
+        let (records, taken) = self.gap.take_all(PLUGIN);
+        match target.write(&records) {
             Ok(incident) => {
                 self.note_incident(incident);
-                *self.problem.lock() = None;
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, events, "writing the audit log failed");
-                self.metrics.lost(PLUGIN, Loss::WriteFailed, events);
-                let earlier = gap.map_or(0, |(_, events)| events);
-                self.gap.note(Loss::WriteFailed, earlier + events);
-                *self.problem.lock() = Some(format!("writing the audit log failed: {error}"));
-                Err(Loss::WriteFailed)
+                let written = memchr::memchr_iter(b'\n', &records[..error.written]).count();
+                self.gap.put_back(taken, written);
+                Err(error.source.into())
             }
+        }
+    }
+
+    fn note_failure(&self, error: &std::io::Error, lost: u64) {
+        let text = format!("writing the audit log failed: {error}");
+        let mut problem = self.problem.lock();
+        if problem.is_none() {
+            tracing::error!(%error, "writing the audit log failed");
+        }
+        *problem = Some(text);
+        if lost > 0 {
+            self.metrics.lost(PLUGIN, Loss::WriteFailed, lost);
+            self.gap.note(Loss::WriteFailed, lost);
         }
     }
 
     fn note_incident(&self, incident: Option<Incident>) {
-        if incident == Some(Incident::Replaced) {
-            tracing::error!("the audit log was deleted or replaced; a new file is open");
-            // How many events went with it is not known; the record and the counter say that some did.
-            self.metrics.lost(PLUGIN, Loss::Replaced, 1);
-            self.gap.note(Loss::Replaced, 1);
+        let Some(incident) = incident else {
+            return;
+        };
+        let text = match incident {
+            Incident::Deleted(n) => format!("the audit log was deleted with {n} events"),
+            Incident::Moved(n) => format!("the audit log was moved away with {n} events"),
+            Incident::Truncated(n) => format!("the audit log was cut by {n} events"),
+            Incident::Foreign(n) => {
+                format!("{n} bytes are in the audit log that the server did not write")
+            }
+            Incident::Unchained => "the chain file of the audit log was touched".into(),
+        };
+        tracing::error!(incident = incident.kind(), "{text}");
+        self.metrics.incident(incident.kind());
+        let value = serde_json::json!({"incident": incident.kind(), "message": text});
+        self.note("incident", &value.to_string());
+        match incident {
+            Incident::Deleted(lost) if lost > 0 => {
+                self.metrics.lost(PLUGIN, Loss::Replaced, lost);
+                self.gap.note(Loss::Replaced, lost);
+            }
+            Incident::Truncated(lost) if lost > 0 => {
+                self.metrics.lost(PLUGIN, Loss::Truncated, lost);
+                self.gap.note(Loss::Truncated, lost);
+            }
+            _ => {}
+        }
+        *self.incident.lock() = Some((Instant::now(), text));
+    }
+
+    /// Writes what the log has to say about itself, also when nothing happens.
+    fn write_notes(&self) {
+        if self.gap.is_empty() && self.notes.lock().is_empty() {
+            return;
+        }
+        let mut target = self.target.lock();
+        match self.write_own(&mut target) {
+            Ok(()) => *self.problem.lock() = None,
+            Err(error) => self.note_failure(&error.source, 0),
         }
     }
 
@@ -199,6 +395,29 @@ impl Shared {
             self.write_group().ok();
         }
     }
+
+    /// What is wrong now.
+    fn problem(&self) -> Option<String> {
+        if let Some(problem) = &*self.problem.lock() {
+            return Some(problem.clone());
+        }
+        if let Target::File(file) = &*self.target.lock()
+            && let Some(problem) = file.problem()
+        {
+            return Some(problem);
+        }
+        let incident = self.incident.lock();
+        let (at, text) = incident.as_ref()?;
+        (at.elapsed() < INCIDENT_TOLD).then(|| text.clone())
+    }
+}
+
+impl Drop for LogSink {
+    fn drop(&mut self) {
+        if let Some(notary) = &self.shared.notary {
+            notary.end();
+        }
+    }
 }
 
 #[async_trait]
@@ -212,6 +431,7 @@ impl Sink for LogSink {
             Ok(text) => text,
             Err(loss) => {
                 self.shared.metrics.lost("truncate", loss, 1);
+                self.shared.gap.note(loss, 1);
                 return Receipt::Lost(loss);
             }
         };
@@ -221,7 +441,8 @@ impl Sink for LogSink {
             queue.events += 1;
             if queue.writing {
                 let (told, outcome) = oneshot::channel();
-                queue.waiters.push(told);
+                let event = Some(queue.events - 1);
+                queue.waiters.push(Waiter { event, told });
                 return Receipt::Pending(outcome);
             }
             queue.writing = true;
@@ -250,30 +471,46 @@ impl Sink for LogSink {
 
     fn check(&self) -> Result<(), String> {
         let looked = match &mut *self.shared.target.lock() {
-            Target::File(file) => file.check(),
+            Target::File(file) => file.look(),
             Target::Stdout => Ok(None),
         };
         match looked {
             Ok(incident) => self.shared.note_incident(incident),
-            Err(error) => return Err(format!("the audit log cannot be opened: {error}")),
+            Err(error) => {
+                let text = format!("the audit log cannot be opened: {error}");
+                *self.shared.problem.lock() = Some(text);
+            }
         }
-        match &*self.shared.problem.lock() {
-            Some(problem) => Err(problem.clone()),
-            None => Ok(()),
-        }
+        self.shared.write_notes();
+        let problem = self.shared.problem();
+        self.shared.metrics.problem(PLUGIN, problem.is_some());
+        problem.map_or(Ok(()), Err)
     }
 
     async fn flush(&self) {
-        let outcome = {
+        let waited = {
             let mut queue = self.shared.queue.lock();
-            if !queue.writing {
-                return;
+            match queue.writing {
+                false => None,
+                true => {
+                    let (told, outcome) = oneshot::channel();
+                    queue.waiters.push(Waiter { event: None, told });
+                    Some(outcome)
+                }
             }
-            let (told, outcome) = oneshot::channel();
-            queue.waiters.push(told);
-            outcome
         };
-        outcome.await.ok();
+        if let Some(outcome) = waited {
+            outcome.await.ok();
+        }
+        self.shared.write_notes();
+        let Some(notary) = &self.shared.notary else {
+            return;
+        };
+        let place = self.shared.target.lock().place();
+        if let Some(place) = place {
+            notary.sign(CheckpointKind::Shutdown, &place);
+        }
+        notary.settled().await;
     }
 }
 
@@ -288,14 +525,15 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn concurrent_writers_lose_nothing() {
+    async fn thread_16_concurrent_writers_share_writes_and_lose_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("audit.log");
         let options = LogOptions {
             path: path.clone(),
             ..LogOptions::default()
         };
-        let sink = LogSink::open(&options, Metrics::new()).expect("opens");
+        let metrics = Metrics::new();
+        let sink = LogSink::open(&options, metrics.clone()).expect("opens");
         let mut tasks = Vec::new();
         for task in 0..16 {
             let sink = sink.clone();
@@ -314,10 +552,12 @@ mod tests {
         lines.sort_unstable();
         lines.dedup();
         assert_eq!(lines.len(), 16 * 500);
+        let writes = metrics.log_writes.get();
+        assert!(writes < 16 * 500, "{writes} writes");
     }
 
     #[tokio::test]
-    async fn a_full_disk_is_told() {
+    async fn thread_18_a_full_disk_is_told() {
         let options = LogOptions {
             path: "/dev/full".into(),
             rotation: Rotation {
@@ -338,7 +578,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deleted_log_leaves_a_gap_record_k8s_111208() {
+    async fn thread_18_a_deleted_log_leaves_a_gap_record() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("audit.log");
         let options = LogOptions {
@@ -349,17 +589,17 @@ mod tests {
         let sink = LogSink::open(&options, metrics.clone()).expect("opens");
         sink.accept(&event("a")).settle().await.expect("is written");
         std::fs::remove_file(&path).expect("deletes");
-        std::thread::sleep(std::time::Duration::from_millis(600));
-        sink.check().expect("a new file is open");
+        let told = sink.check().expect_err("the deletion is told");
+        assert!(told.contains("deleted with 1 events"), "{told}");
         assert_eq!(metrics.lost_total("log"), 1);
         sink.accept(&event("b")).settle().await.expect("is written");
         let text = std::fs::read_to_string(&path).expect("exists");
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 3, "incident, gap, event");
         assert!(
-            lines[0].contains(r#"\"reason\":\"replaced\""#),
+            lines[1].contains(r#"\"reason\":\"replaced\""#),
             "{}",
-            lines[0]
+            lines[1]
         );
     }
 

@@ -10,6 +10,7 @@ pub mod legacy;
 pub mod log;
 pub mod memory;
 mod throttle;
+pub mod upkeep;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -32,8 +33,10 @@ pub enum Loss {
     Rejected,
     /// The server is going down.
     Closed,
-    /// The log file was deleted or another one was put in its place.
+    /// The log file was deleted.
     Replaced,
+    /// The log file was cut.
+    Truncated,
 }
 
 impl Loss {
@@ -46,6 +49,7 @@ impl Loss {
             Loss::Rejected => "rejected",
             Loss::Closed => "closed",
             Loss::Replaced => "replaced",
+            Loss::Truncated => "truncated",
         }
     }
 }

@@ -242,12 +242,31 @@ pub struct AuditOptions {
     pub truncate: Option<(usize, usize)>,
     /// The webhook.
     pub webhook: Option<SinkSettings>,
+    /// Chain and checkpoints of the log; `None`: off.
+    pub chain: Option<AuditChainOptions>,
+    /// /readyz fails while the log has a problem.
+    pub fails_readyz: bool,
     /// Index every event.
     pub index: bool,
     /// Days that events stay in the index; 0 is forever.
     pub index_max_age_days: u64,
     /// Bytes of the index; 0 is no limit.
     pub index_max_bytes: u64,
+}
+
+/// Chain and checkpoints of the audit log.
+#[derive(Clone, Debug)]
+pub struct AuditChainOptions {
+    /// Key that signs.
+    pub key_file: PathBuf,
+    /// Longest time without a checkpoint; zero is no limit.
+    pub interval: Duration,
+    /// Most events without a checkpoint; zero is no limit.
+    pub events: u32,
+    /// Second file or folder for them.
+    pub copy: Option<PathBuf>,
+    /// Kubeconfig of a receiver.
+    pub webhook_config_file: Option<PathBuf>,
 }
 
 /// Batch mode of the audit log.
@@ -653,10 +672,29 @@ fn audit(v: &Values, data_dir: &Path) -> Result<AuditOptions, FlagError> {
             false => None,
         },
         webhook: audit_webhook::parse(v)?,
+        chain: match v.bool("audit-log-chain") {
+            true => Some(audit_chain(v, data_dir)?),
+            false => None,
+        },
+        fails_readyz: one_of("audit-log-readyz", &["report", "fail"])? == "fail",
         index: v.bool("search-index"),
         index_max_age_days: unsigned(v, "search-index-max-age")?.into(),
         index_max_bytes: u64::try_from(v.int("search-index-max-bytes"))
             .map_err(|_| v.invalid("search-index-max-bytes", "must not be negative"))?,
+    })
+}
+
+fn audit_chain(v: &Values, data_dir: &Path) -> Result<AuditChainOptions, FlagError> {
+    let key_file = match v.is_given("audit-checkpoint-key-file") {
+        true => path(v, "audit-checkpoint-key-file"),
+        false => None,
+    };
+    Ok(AuditChainOptions {
+        key_file: key_file.unwrap_or_else(|| data_dir.join("pki").join("audit-checkpoint.key")),
+        interval: v.duration("audit-checkpoint-interval"),
+        events: unsigned(v, "audit-checkpoint-events")?,
+        copy: path(v, "audit-checkpoint-copy"),
+        webhook_config_file: path(v, "audit-checkpoint-webhook-config-file"),
     })
 }
 

@@ -84,7 +84,7 @@ pub(super) async fn wire(
     let hooks = checks::add_hooks(&health);
 
     let record = record::record(options, metrics)?;
-    record::watch_sinks(&record.recorder, tasks);
+    record::watch_sinks(&options.audit, &record.recorder, &health, tasks);
     let files = record.policy_files.clone();
     policy::watch(options, &record.recorder, &record.sinks, files, tasks);
     let registry = api::registry(options, &storage)?;

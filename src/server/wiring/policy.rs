@@ -164,7 +164,7 @@ mod tests {
             },
             path: None,
         };
-        let sinks = Sinks::new(vec![own], dir.path(), Metrics::new());
+        let sinks = Sinks::new(vec![own], None, dir.path(), Metrics::new());
         let loaded = config_file::load(&path).expect("loads");
         let recorder = sinks.recorder(sinks.prepare(&loaded).expect("opens"));
         let mut watched = Watched {

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde_json::Value;
 
 use super::sinks::{self, OwnSink, Sinks};
 use crate::api::status::Status;
+use crate::audit::chain::NotaryOptions;
 use crate::audit::config::{Configuration, LogTarget, Mode, SinkTarget, Truncation};
 use crate::audit::metrics::Metrics as AuditMetrics;
 use crate::audit::recorder::Route;
@@ -21,12 +24,16 @@ use crate::endpoints::Mount;
 use crate::request::{ApiRequest, ApiResponse, RequestContext, RequestInfo};
 use crate::search::api::{EventsApi, WatchLimits};
 use crate::search::{Hub, Index, IndexOptions, Ingest, Source};
+use crate::server::health::{Asked, Health};
 use crate::server::life::StartError;
 use crate::server::options::{AuditOptions, Role, ServerOptions};
 use crate::telemetry::Metrics;
 
 /// Rotated files that are kept of the journal.
 const JOURNAL_BACKUPS: u32 = 10;
+
+/// How often the sinks look after themselves.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The record's parts.
 pub(super) struct Record {
@@ -49,12 +56,16 @@ pub(super) fn record(
     let configuration = configuration(&options.audit)?;
     let followed = followed_log(options);
     let counters = AuditMetrics::of(metrics);
-    let own = own_sinks(options, followed.as_deref(), &counters)?;
+    let notary = match &options.audit.chain {
+        Some(chain) => Some(sinks::notary(chain)?),
+        None => None,
+    };
+    let own = own_sinks(options, notary.clone(), followed.as_deref(), &counters)?;
     let collected = match &followed {
         Some(log) => Some(collected(options, log, &own, &counters)?),
         None => None,
     };
-    let sinks = Sinks::new(own, &options.data_dir, counters);
+    let sinks = Sinks::new(own, notary, &options.data_dir, counters);
     let recorder = sinks.recorder(sinks.prepare(&configuration)?);
     let index = match &followed {
         Some(log) => {
@@ -137,6 +148,7 @@ fn index_options(options: &ServerOptions, metrics: &Metrics) -> IndexOptions {
 /// configuration says for all.
 fn own_sinks(
     options: &ServerOptions,
+    notary: Option<NotaryOptions>,
     followed: Option<&Path>,
     metrics: &AuditMetrics,
 ) -> Result<Vec<OwnSink>, StartError> {
@@ -146,7 +158,7 @@ fn own_sinks(
         own.push(OwnSink {
             name: "log",
             route: Route {
-                sink: log(audit, path, metrics)?,
+                sink: log(audit, path, notary, metrics)?,
                 strict: audit.log_mode == "blocking-strict",
             },
             path: Some(path.clone()),
@@ -180,15 +192,41 @@ fn own_sinks(
 }
 
 /// Has the sinks look after themselves: a log that is deleted or cannot be written is noticed within
-/// a second, also when nothing happens.
-pub(super) fn watch_sinks(recorder: &Arc<Recorder>, tasks: &Tasks) {
+/// a second, also when nothing happens. `/readyz/audit-log` tells; `/readyz` as `--audit-log-readyz`
+/// says.
+pub(super) fn watch_sinks(
+    options: &AuditOptions,
+    recorder: &Arc<Recorder>,
+    health: &Health,
+    tasks: &Tasks,
+) {
+    let problems: Arc<ArcSwap<Vec<String>>> = Arc::default();
+    let asked = match options.fails_readyz {
+        true => Asked::Ready,
+        false => Asked::ByName,
+    };
+    let told = problems.clone();
+    health.add("audit-log", asked, move || {
+        let problems = told.load_full();
+        Box::pin(async move {
+            match problems.is_empty() {
+                true => Ok(()),
+                false => Err(problems.join("; ")),
+            }
+        })
+    });
     let recorder = recorder.clone();
     tasks.spawn_until_stopped(async move {
-        let mut every = tokio::time::interval(std::time::Duration::from_millis(600));
+        let mut every = tokio::time::interval(CHECK_INTERVAL);
         loop {
             every.tick().await;
-            for problem in recorder.check() {
+            let found = recorder.check();
+            let known = problems.load();
+            for problem in found.iter().filter(|p| !known.contains(p)) {
                 tracing::error!(%problem, "the record is in danger");
+            }
+            if found != **known {
+                problems.store(Arc::new(found));
             }
         }
     });
@@ -222,6 +260,7 @@ fn configuration(options: &AuditOptions) -> Result<Configuration, StartError> {
 fn log(
     options: &AuditOptions,
     path: &Path,
+    notary: Option<NotaryOptions>,
     metrics: &AuditMetrics,
 ) -> Result<Arc<dyn Sink>, StartError> {
     let target = LogTarget {
@@ -239,7 +278,7 @@ fn log(
         max_event_bytes: event,
         max_batch_bytes: batch,
     });
-    let sink = open_log(&target, truncation, metrics)?;
+    let sink = open_log(&target, truncation, notary, metrics)?;
     if options.log_mode != "batch" {
         return Ok(sink);
     }
@@ -261,13 +300,14 @@ fn journal(path: &Path, metrics: &AuditMetrics) -> Result<Arc<dyn Sink>, StartEr
         max_backups: JOURNAL_BACKUPS,
         ..LogTarget::file(path.into())
     };
-    Ok(open_log(&target, None, metrics)?)
+    Ok(open_log(&target, None, None, metrics)?)
 }
 
-/// Opens a log file, or standard output.
+/// Opens a log file, chained where there is a notary, or standard output.
 pub(super) fn open_log(
     target: &LogTarget,
     truncation: Option<Truncation>,
+    notary: Option<NotaryOptions>,
     metrics: &AuditMetrics,
 ) -> Result<Arc<LogSink>, StartError> {
     let options = LogOptions {
@@ -280,6 +320,7 @@ pub(super) fn open_log(
         },
         format: target.format,
         max_event_bytes: truncation.map(|t| t.max_event_bytes),
+        chain: notary,
     };
     LogSink::open(&options, metrics.clone()).map_err(|e| StartError::part("the audit log", &e))
 }

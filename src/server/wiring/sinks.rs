@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::record;
+use crate::audit::chain::NotaryOptions;
 use crate::audit::config::{
     Configuration, LogTarget, Mode, Redaction, SinkConfiguration, SinkSettings, SinkTarget, View,
     WebhookTarget,
@@ -18,10 +19,12 @@ use crate::audit::recorder::{Group, Route};
 use crate::audit::redact::{KEY_MIN_BYTES, Redactor};
 use crate::audit::sampling::Sampler;
 use crate::audit::sink::buffered::BufferedSink;
-use crate::audit::sink::webhook::{WebhookOptions, WebhookSink};
+use crate::audit::sink::webhook::{Poster, WebhookOptions, WebhookSink};
 use crate::audit::{Recorder, Sink};
 use crate::server::client::{HttpsClient, kubeconfig};
 use crate::server::life::StartError;
+use crate::server::options::AuditChainOptions;
+use crate::server::pki::host_name;
 
 /// A sink of the flags.
 pub(super) struct OwnSink {
@@ -36,6 +39,8 @@ pub(super) struct OwnSink {
 /// Makes sinks and groups.
 pub(super) struct Sinks {
     own: Vec<OwnSink>,
+    /// Who signs checkpoints of log files.
+    notary: Option<NotaryOptions>,
     /// What the configuration in force has opened.
     open: Mutex<Vec<OpenSink>>,
     /// File with the server's own key for redaction and sampling.
@@ -59,9 +64,15 @@ pub(super) struct Change {
 
 impl Sinks {
     /// Starts with the flags' sinks.
-    pub(super) fn new(own: Vec<OwnSink>, data_dir: &Path, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        own: Vec<OwnSink>,
+        notary: Option<NotaryOptions>,
+        data_dir: &Path,
+        metrics: Metrics,
+    ) -> Self {
         Sinks {
             own,
+            notary,
             open: Mutex::default(),
             key_file: data_dir.join("audit").join("redaction.key"),
             metrics,
@@ -176,7 +187,7 @@ impl Sinks {
             SinkTarget::Log(log) => {
                 self.refuse_shared_file(log, before)?;
                 let truncation = settings.truncation;
-                record::open_log(log, truncation, &metrics)?
+                record::open_log(log, truncation, self.notary.clone(), &metrics)?
             }
             SinkTarget::Webhook(webhook) => open_webhook(&sink.name, webhook, settings, &metrics)?,
         };
@@ -221,6 +232,32 @@ impl Sinks {
     }
 }
 
+/// Who signs checkpoints of log files, and where these go.
+pub(super) fn notary(options: &AuditChainOptions) -> Result<NotaryOptions, StartError> {
+    let poster: Option<Arc<dyn Poster>> = match &options.webhook_config_file {
+        Some(file) => Some(client(file, "the receiver of audit checkpoints")?),
+        None => None,
+    };
+    Ok(NotaryOptions {
+        server: host_name().unwrap_or_else(|| "verbatim".into()),
+        key_file: options.key_file.clone(),
+        interval: options.interval,
+        events: options.events.into(),
+        copy: options.copy.clone(),
+        poster,
+    })
+}
+
+/// A client of the server that a kubeconfig names.
+fn client(file: &Path, part: &'static str) -> Result<Arc<HttpsClient>, StartError> {
+    let failed = |reason: String| StartError::Part {
+        part,
+        reason: format!("kubeconfig {}: {reason}", file.display()),
+    };
+    let read = kubeconfig::read(file, None).map_err(|e| failed(causes(&e)))?;
+    HttpsClient::new(&read).map_err(|e| failed(causes(&e)))
+}
+
 /// Opens a webhook.
 pub(super) fn open_webhook(
     name: &str,
@@ -228,13 +265,7 @@ pub(super) fn open_webhook(
     settings: &SinkSettings,
     metrics: &Metrics,
 ) -> Result<Arc<WebhookSink>, StartError> {
-    let failed = |reason: String| StartError::Part {
-        part: "the audit webhook",
-        reason: format!("kubeconfig {}: {reason}", target.kubeconfig.display()),
-    };
-    let read = kubeconfig::read(&target.kubeconfig, None);
-    let read = read.map_err(|e| failed(causes(&e)))?;
-    let client = HttpsClient::new(&read).map_err(|e| failed(causes(&e)))?;
+    let client = client(&target.kubeconfig, "the audit webhook")?;
     tracing::info!(sink = name, url = %client.url(), "audit events go to a webhook");
     let options = WebhookOptions {
         name: name.to_string(),
