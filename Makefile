@@ -7,7 +7,7 @@ VENV := target/python
 FUZZ_SECONDS ?= 600
 PREFIX ?= /usr/local
 
-.PHONY: run build test golden fuzz bench-record check build-tools test-tools install
+.PHONY: run build test golden fuzz bench-record check build-tools test-tools install bench bench-smoke bench-inner
 
 # Builds the server and starts it on the embedded store, with nothing configured.
 run: build
@@ -40,6 +40,20 @@ bench-record: build
 fuzz: build-tools
 	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$$RANDOM nice -n 19 \
 		cargo test --locked --profile fuzz --test fuzz -- --test-threads 1 --nocapture $(FUZZ_TARGETS)
+
+# Measures the release server next to floors taken in the same run, about 12 minutes; see
+# benches/load/main.rs. ROWS=get,list takes some rows, SAVE=benches/RESULTS.md keeps the table.
+bench: build-tools test-tools
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo bench --locked --profile $(or $(PROFILE),bench) \
+		--bench load -- --rows "$(ROWS)" $(if $(SAVE),--save "$(abspath $(SAVE))")
+
+# Every row for a moment, unoptimised: whether the harness works.
+bench-smoke: build-tools test-tools
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo bench --locked --profile dev --bench load -- --smoke
+
+# The inner loops, without HTTP.
+bench-inner: build-tools
+	cargo bench --locked --bench inner
 
 # What the gate checks before the tests.
 check: build-tools

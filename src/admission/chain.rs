@@ -1,7 +1,9 @@
 //! The chain: runs the plugins in order, and records each of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+use prometheus::Histogram;
 
 use crate::admission::{Admission, AdmissionPlugin, Operation};
 use crate::api::status::Status;
@@ -10,8 +12,27 @@ use crate::telemetry::Metrics;
 /// The plugins in order.
 #[derive(Default)]
 pub struct AdmissionChain {
-    plugins: Vec<Arc<dyn AdmissionPlugin>>,
+    plugins: Vec<Link>,
+    steps: Series,
     metrics: Option<Arc<Metrics>>,
+}
+
+/// One plugin with its series.
+struct Link {
+    plugin: Arc<dyn AdmissionPlugin>,
+    series: Series,
+}
+
+/// The histograms of one plugin, or of the passes, by operation, pass and outcome; each is made
+/// when first used, because what was never used is not shown.
+#[derive(Default)]
+struct Series([[[OnceLock<Histogram>; 2]; 2]; 4]);
+
+impl Series {
+    fn of(&self, operation: Operation, pass: Pass, is_rejected: bool) -> &OnceLock<Histogram> {
+        let by_outcome = &self.0[operation as usize][pass as usize];
+        &by_outcome[usize::from(is_rejected)]
+    }
 }
 
 /// The two passes.
@@ -33,9 +54,13 @@ impl Pass {
 impl AdmissionChain {
     /// A chain of plugins in upstream's order.
     pub fn new(plugins: Vec<Arc<dyn AdmissionPlugin>>) -> Self {
+        let link = |plugin| Link {
+            plugin,
+            series: Series::default(),
+        };
         AdmissionChain {
-            plugins,
-            metrics: None,
+            plugins: plugins.into_iter().map(link).collect(),
+            ..AdmissionChain::default()
         }
     }
 
@@ -48,7 +73,7 @@ impl AdmissionChain {
 
     /// Names of the plugins, in order.
     pub fn names(&self) -> Vec<&'static str> {
-        self.plugins.iter().map(|p| p.name()).collect()
+        self.plugins.iter().map(|l| l.plugin.name()).collect()
     }
 
     /// The mutating pass; a second time where a webhook changed the object.
@@ -70,7 +95,8 @@ impl AdmissionChain {
         let step = Instant::now();
         let operation = admission.operation;
         let mut outcome = Ok(());
-        for plugin in &self.plugins {
+        for link in &self.plugins {
+            let plugin = &link.plugin;
             let takes_part = match pass {
                 Pass::Mutating => plugin.mutates(),
                 Pass::Validating => plugin.validates(),
@@ -93,7 +119,7 @@ impl AdmissionChain {
                 }
                 Err(status) => stages.end(name, began, "denied", status.message.clone()),
             }
-            self.measure_plugin(plugin.name(), operation, pass, &outcome, began.elapsed());
+            self.measure_plugin(link, operation, pass, &outcome, began.elapsed());
             if outcome.is_err() {
                 break;
             }
@@ -104,19 +130,24 @@ impl AdmissionChain {
 
     fn measure_plugin(
         &self,
-        name: &str,
+        link: &Link,
         operation: Operation,
         pass: Pass,
         outcome: &Result<(), Status>,
         took: Duration,
     ) {
-        if let Some(metrics) = &self.metrics {
+        let Some(metrics) = &self.metrics else {
+            return;
+        };
+        let series = link.series.of(operation, pass, outcome.is_err());
+        let histogram = series.get_or_init(|| {
+            let name = link.plugin.name();
             let labels = [name, operation.name(), rejected(outcome), pass.label()];
             metrics
                 .apiserver_admission_controller_admission_duration_seconds
                 .with_label_values(&labels)
-                .observe(took.as_secs_f64());
-        }
+        });
+        histogram.observe(took.as_secs_f64());
     }
 
     fn measure_step(
@@ -126,13 +157,17 @@ impl AdmissionChain {
         outcome: &Result<(), Status>,
         took: Duration,
     ) {
-        if let Some(metrics) = &self.metrics {
+        let Some(metrics) = &self.metrics else {
+            return;
+        };
+        let series = self.steps.of(operation, pass, outcome.is_err());
+        let histogram = series.get_or_init(|| {
             let labels = [operation.name(), rejected(outcome), pass.label()];
             metrics
                 .apiserver_admission_step_admission_duration_seconds
                 .with_label_values(&labels)
-                .observe(took.as_secs_f64());
-        }
+        });
+        histogram.observe(took.as_secs_f64());
     }
 }
 

@@ -132,7 +132,7 @@ impl Authenticator for ClientCertificates {
         let Some(leaf) = ctx.client_certificates.first() else {
             return Ok(None);
         };
-        let digest = sha256(leaf);
+        let digest = ctx.certificate_digest.unwrap_or_else(|| digest(leaf));
         let now = Instant::now();
         if let Some(entry) = self.verified.get(&digest)
             && entry.value().0 > now
@@ -172,7 +172,8 @@ pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
     name.as_str().ok().map(str::to_string)
 }
 
-fn sha256(certificate: &CertificateDer<'_>) -> [u8; 32] {
+/// SHA-256 of a certificate.
+pub fn digest(certificate: &CertificateDer<'_>) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, certificate).as_ref());
     out

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
+use crate::api::bytes::splice;
 use crate::api::status::Status;
-use crate::registry::Target;
+use crate::endpoints::handlers::get::{is_plain, needs_conversion};
 use crate::registry::printers::{self, IncludeObject, Printer, RowObject, TableWriter};
+use crate::registry::{Target, Written};
 use crate::request::negotiate::{self, BUILT_IN, CUSTOM, Encoding, Negotiated, TransformKind};
 use crate::request::{ApiResponse, AuditLevel, Body, RequestContext};
 
@@ -79,6 +81,32 @@ pub fn object(
             }
         },
     };
+    ctx.stages.end("encode", began, "ok", "");
+    Ok(response)
+}
+
+/// Answers what a write left: the stored bytes, where they are what the client takes.
+pub fn written(
+    ctx: &mut RequestContext,
+    target: &Target,
+    negotiated: Negotiated,
+    code: StatusCode,
+    written: &Written,
+) -> Result<ApiResponse, Status> {
+    let Some((stored, revision)) = &written.stored else {
+        return object(ctx, target, negotiated, code, &written.object);
+    };
+    if !is_plain(negotiated) || needs_conversion(target) {
+        return object(ctx, target, negotiated, code, &written.object);
+    }
+    let began = ctx.stages.begin("encode");
+    let [head, version, rest] = splice(stored, *revision);
+    let segments = vec![head, version, rest, Bytes::from_static(b"\n")];
+    if ctx.audit.level >= AuditLevel::RequestResponse {
+        ctx.audit.response_object = Some(segments.concat().into());
+    }
+    let mut response = ApiResponse::new(code, "application/json", Bytes::new());
+    response.body = Body::Segments(segments);
     ctx.stages.end("encode", began, "ok", "");
     Ok(response)
 }

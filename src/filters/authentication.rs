@@ -1,7 +1,6 @@
 //! The authentication filter: finds out who asks, or answers 401.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderName;
@@ -12,8 +11,18 @@ use crate::authentication::{Authenticated, Authenticator, Refusal, Refused, bear
 use crate::filters::{Filter, Next};
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, RequestContext};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Counters, Metrics, Outcomes};
 
+/// Users that `authenticated_user_requests` tells apart, and what the others are called.
+const SHOWN_USERS: [&str; 7] = [
+    "admin",
+    "client",
+    "kube_proxy",
+    "kubelet",
+    "system:serviceaccount:kube-system:default",
+    "email_id",
+    "other",
+];
 /// Front-proxy headers that are always removed behind authentication, beside configured ones.
 const PROXY_HEADERS: [&str; 3] = ["x-remote-user", "x-remote-uid", "x-remote-group"];
 
@@ -23,7 +32,8 @@ const PROXY_EXTRA_PREFIX: &str = "x-remote-extra-";
 /// Finds out who asks.
 pub struct Authentication {
     authenticator: Arc<dyn Authenticator>,
-    metrics: Arc<Metrics>,
+    attempts: Outcomes<3>,
+    users: Counters<7>,
     recorder: Option<Arc<Recorder>>,
     /// Configured front-proxy headers and header prefixes, lower case.
     proxy_headers: Vec<String>,
@@ -35,7 +45,12 @@ impl Authentication {
     pub fn new(authenticator: Arc<dyn Authenticator>, metrics: Arc<Metrics>) -> Self {
         Authentication {
             authenticator,
-            metrics,
+            attempts: Outcomes::new(
+                &metrics.authentication_attempts,
+                &metrics.authentication_duration_seconds,
+                ["success", "failure", "error"],
+            ),
+            users: Counters::new(&metrics.authenticated_user_requests, SHOWN_USERS),
             recorder: None,
             proxy_headers: PROXY_HEADERS.iter().map(|h| h.to_string()).collect(),
             proxy_prefixes: vec![PROXY_EXTRA_PREFIX.to_string()],
@@ -101,35 +116,14 @@ impl Authentication {
         response
     }
 
-    fn count(&self, result: &str, took: Duration) {
-        let metrics = &self.metrics;
-        metrics
-            .authentication_attempts
-            .with_label_values(&[result])
-            .inc();
-        metrics
-            .authentication_duration_seconds
-            .with_label_values(&[result])
-            .observe(took.as_secs_f64());
-    }
-
     fn count_user(&self, username: &str) {
-        const SHOWN: [&str; 5] = [
-            "admin",
-            "client",
-            "kube_proxy",
-            "kubelet",
-            "system:serviceaccount:kube-system:default",
-        ];
+        let (names, _) = SHOWN_USERS.split_at(5);
         let label = match username {
-            name if SHOWN.contains(&name) => name,
+            name if names.contains(&name) => name,
             name if name.contains('@') => "email_id",
             _ => "other",
         };
-        self.metrics
-            .authenticated_user_requests
-            .with_label_values(&[label])
-            .inc();
+        self.users.inc(label);
     }
 }
 
@@ -144,7 +138,7 @@ impl Filter for Authentication {
         match self.authenticator.authenticate(&mut request.ctx).await {
             Ok(Some(found)) => {
                 let method = found.method;
-                self.count("success", began.elapsed());
+                self.attempts.note("success", began.elapsed());
                 self.count_user(&found.user.username);
                 self.accept(&mut request.ctx, found);
                 request
@@ -154,7 +148,7 @@ impl Filter for Authentication {
                 next.run(request).await
             }
             Ok(None) => {
-                self.count("failure", began.elapsed());
+                self.attempts.note("failure", began.elapsed());
                 let refused = Refused::of(
                     Refusal::NoCredentials,
                     "nothing was sent that this server understands, and anonymous requests are off",
@@ -165,7 +159,7 @@ impl Filter for Authentication {
                 self.refuse(request).await
             }
             Err(refused) => {
-                self.count("error", began.elapsed());
+                self.attempts.note("error", began.elapsed());
                 tracing::debug!(reason = %refused.reason, "unable to authenticate the request");
                 let because = refused.because();
                 let stages = &mut request.ctx.stages;

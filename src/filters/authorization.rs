@@ -12,12 +12,12 @@ use crate::authorization::{Authorizer, Decision, Verdict};
 use crate::filters::{Filter, Next};
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, Attributes, RequestContext};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Outcomes};
 
 /// Asks an authorizer.
 pub struct Authorization {
     authorizer: Arc<dyn Authorizer>,
-    metrics: Arc<Metrics>,
+    attempts: Outcomes<4>,
 }
 
 impl Authorization {
@@ -25,7 +25,11 @@ impl Authorization {
     pub fn new(authorizer: Arc<dyn Authorizer>, metrics: Arc<Metrics>) -> Self {
         Authorization {
             authorizer,
-            metrics,
+            attempts: Outcomes::new(
+                &metrics.authorization_attempts_total,
+                &metrics.authorization_duration_seconds,
+                ["allowed", "error", "denied", "no-opinion"],
+            ),
         }
     }
 
@@ -36,15 +40,7 @@ impl Authorization {
             Verdict::Deny => "denied",
             Verdict::NoOpinion => "no-opinion",
         };
-        let metrics = &self.metrics;
-        metrics
-            .authorization_attempts_total
-            .with_label_values(&[result])
-            .inc();
-        metrics
-            .authorization_duration_seconds
-            .with_label_values(&[result])
-            .observe(took.as_secs_f64());
+        self.attempts.note(result, took);
     }
 }
 

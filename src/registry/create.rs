@@ -141,12 +141,13 @@ impl Registry {
         self.check_new(ctx, named, &object, write)?;
         admit.validate(ctx, &mut object).await?;
 
-        let stored = self.stored(&object, &resource);
         if options.dry_run {
             return self.dry_create(ctx, named, object).await;
         }
+        let stored = self.stored(&object, &resource);
         let key = self.key(named);
-        let created = self.storage.create(&key, stored, self.ttl(&resource));
+        let ttl = self.ttl(&resource);
+        let created = self.storage.create(&key, stored.clone(), ttl);
         match store_stage(ctx, StorageOperation::Create, created).await {
             Ok(revision) => {
                 meta::set_text(&mut object, "resourceVersion", &revision.to_string());
@@ -155,6 +156,7 @@ impl Registry {
                     created: true,
                     no_op: false,
                     removed: false,
+                    stored: Some((stored, revision)),
                 })
             }
             Err(Error::KeyExists { .. }) => Err(self.exists_status(named).await),
@@ -250,6 +252,7 @@ impl Registry {
             created: true,
             no_op: false,
             removed: false,
+            stored: None,
         })
     }
 

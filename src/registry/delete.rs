@@ -198,10 +198,11 @@ impl Registry {
         mut object: Value,
         options: &DeleteOptions,
     ) -> Result<Option<Deletion>, Status> {
-        let stored = self.stored(&object, &target.resource);
-        if stored != existing.stored && !options.dry_run {
+        let resource = &target.resource;
+        let is_marked = self.stores_the_same(&object, &existing.object, resource);
+        if !is_marked && !options.dry_run {
             let key = self.key(target);
-            let ttl = self.ttl(&target.resource);
+            let (stored, ttl) = (self.stored(&object, resource), self.ttl(resource));
             let updated = self.storage.update(&key, stored, existing.revision, ttl);
             match store_stage(ctx, StorageOperation::Update, updated).await {
                 Ok(revision) => {

@@ -101,6 +101,9 @@ pub struct Written {
     pub no_op: bool,
     /// Whether the write removed it (its last finalizer went).
     pub removed: bool,
+    /// What was stored, if anything was, in the storage version and at which revision: the answer's
+    /// bytes but for the resourceVersion.
+    pub stored: Option<(Bytes, Revision)>,
 }
 
 impl Registry {

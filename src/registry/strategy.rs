@@ -110,16 +110,16 @@ pub trait Strategy: Send + Sync {
     /// Whether an update changes what `metadata.generation` counts. The default compares everything
     /// but `metadata` and `status`.
     fn spec_changed(&self, object: &Value, old: &Value) -> bool {
-        let strip = |v: &Value| -> Vec<(String, Value)> {
-            let members = v.as_object().into_iter().flatten();
-            members
-                .filter(|(k, _)| {
-                    !matches!(k.as_str(), "metadata" | "status" | "kind" | "apiVersion")
-                })
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect()
-        };
-        strip(object) != strip(old)
+        fn counted(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+            let members = object.as_object().into_iter().flatten();
+            members.filter(|(member, _)| {
+                !matches!(
+                    member.as_str(),
+                    "metadata" | "status" | "kind" | "apiVersion"
+                )
+            })
+        }
+        counted(object).ne(counted(old))
     }
 }
 

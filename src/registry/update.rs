@@ -3,14 +3,14 @@
 //! One loop for all: read the object, let the caller's transform make the new one, admit, validate,
 //! compare-and-swap; on a lost race again with what won.
 
-use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::admission::{AdmissionChain, Operation};
 use crate::api::field::{FieldErrors, Path};
 use crate::api::managed_fields;
 use crate::api::names::GroupKind;
 use crate::api::options::WriteOptions;
+use crate::api::resource::Resource;
 use crate::api::status::Status;
 use crate::registry::create::Admit;
 use crate::registry::errors::{StorageOperation, storage_status};
@@ -48,7 +48,6 @@ pub struct Update<'a> {
 /// A stored object as it was read.
 pub(super) struct Existing {
     pub(super) object: Value,
-    pub(super) stored: Bytes,
     pub(super) revision: Revision,
     /// Read from the watch cache, so it may be old.
     from_cache: bool,
@@ -239,11 +238,10 @@ impl Registry {
         }
 
         managed_fields::keep_times(old, &mut object);
-        let stored = self.stored(&object, resource);
-        if stored == existing.stored && existing.from_cache {
-            return Ok(Round::Again);
-        }
-        if stored == existing.stored {
+        if self.stores_the_same(&object, old, resource) {
+            if existing.from_cache {
+                return Ok(Round::Again);
+            }
             ctx.audit.no_op = true;
             meta::set_text(
                 &mut object,
@@ -255,6 +253,7 @@ impl Registry {
                 created: false,
                 no_op: true,
                 removed: false,
+                stored: None,
             })));
         }
         if self.deletion_is_complete(target, &object) {
@@ -273,12 +272,15 @@ impl Registry {
                 created: false,
                 no_op: false,
                 removed: false,
+                stored: None,
             })));
         }
         let key = self.key(target);
+        let stored = self.stored(&object, resource);
+        let ttl = self.ttl(resource);
         let written = self
             .storage
-            .update(&key, stored, existing.revision, self.ttl(resource));
+            .update(&key, stored.clone(), existing.revision, ttl);
         match store_stage(ctx, StorageOperation::Update, written).await {
             Ok(revision) => {
                 meta::set_text(&mut object, "resourceVersion", &revision.to_string());
@@ -287,6 +289,7 @@ impl Registry {
                     created: false,
                     no_op: false,
                     removed: false,
+                    stored: Some((stored, revision)),
                 })))
             }
             Err(Error::Conflict { .. }) if asked_version && !existing.from_cache => {
@@ -300,6 +303,15 @@ impl Registry {
                 StorageOperation::Update,
             )),
         }
+    }
+
+    /// Whether a write would store what is stored. Only where conversion comes between must both be
+    /// written to know.
+    pub(super) fn stores_the_same(&self, object: &Value, old: &Value, resource: &Resource) -> bool {
+        if resource.group_version() == resource.storage_version {
+            return equal_when_stored(object, old);
+        }
+        self.stored(object, resource) == self.stored(old, resource)
     }
 
     /// Compares the resourceVersion of the new object with the stored one. Answers whether the
@@ -464,6 +476,7 @@ impl Registry {
             created: false,
             no_op: false,
             removed: true,
+            stored: None,
         })))
     }
 
@@ -489,11 +502,8 @@ impl Registry {
             return Ok(None);
         };
         let object = self.cached_tree(&cached, &target.resource)?;
-        // The cached bytes carry the resourceVersion; the stored form is what is compared.
-        let stored = self.stored(&object, &target.resource);
         Ok(Some(Existing {
             object,
-            stored,
             revision: cached.revision(),
             from_cache: true,
         }))
@@ -515,14 +525,32 @@ impl Registry {
         let object = self
             .tree(&kv.value, kv.mod_revision, &target.resource)
             .map_err(|error| super::read::corrupt(&target.resource, &key, &error))?;
-        let stored = self.stored(&object, &target.resource);
         Ok(Some(Existing {
             object,
-            stored,
             revision: kv.mod_revision,
             from_cache: false,
         }))
     }
+}
+
+/// Whether two trees of one version are stored alike: what the store's form leaves out or fixes
+/// (see [`crate::api::bytes`]) does not count.
+fn equal_when_stored(a: &Value, b: &Value) -> bool {
+    fn but<'a>(
+        members: &'a Map<String, Value>,
+        uncounted: &'static [&'static str],
+    ) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        let members = members.iter();
+        members.filter(|(member, _)| !uncounted.contains(&member.as_str()))
+    }
+    let (Value::Object(a_members), Value::Object(b_members)) = (a, b) else {
+        return a == b;
+    };
+    let (a_metadata, b_metadata) = (meta::metadata(a), meta::metadata(b));
+    let fixed = &["kind", "apiVersion", "metadata"];
+    let left_out = &["resourceVersion", "selfLink"];
+    but(a_metadata, left_out).eq(but(b_metadata, left_out))
+        && but(a_members, fixed).eq(but(b_members, fixed))
 }
 
 /// A main-resource write keeps the stored status.

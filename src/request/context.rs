@@ -139,6 +139,8 @@ pub struct RequestContext {
     pub peer: Option<SocketAddr>,
     /// Verified client certificate chain, leaf first. Empty when none was presented.
     pub client_certificates: Arc<[CertificateDer<'static>]>,
+    /// SHA-256 of the leaf, where the connection has computed it.
+    pub certificate_digest: Option<[u8; 32]>,
     /// Who the request acts as; after impersonation the impersonated user. `None` before authentication.
     pub user: Option<Arc<UserInfo>>,
     /// Who authenticated, when `user` is impersonated.
@@ -167,6 +169,7 @@ impl RequestContext {
             http_version: Version::HTTP_11,
             peer,
             client_certificates: Arc::from([]),
+            certificate_digest: None,
             user: None,
             impersonator: None,
             authenticated_by: None,

@@ -1,18 +1,21 @@
 //! Between hyper and the filter chain: requests become [`ApiRequest`], [`ApiResponse`]s go out.
 //! Bodies are handed over as they are; no byte is copied here.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::vec;
 
 use axum::body::Body as AxumBody;
 use bytes::Bytes;
+use futures::FutureExt;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Notify;
 
@@ -28,6 +31,8 @@ pub(super) struct ConnectionInfo {
     pub(super) peer: SocketAddr,
     /// Client certificates as presented.
     pub(super) certificates: Arc<[CertificateDer<'static>]>,
+    /// SHA-256 of the leaf, computed once for all requests.
+    pub(super) certificate_digest: Option<[u8; 32]>,
     /// Asks the connection to close when its requests are answered.
     pub(super) close: Notify,
     /// Where connections go on that have left HTTP.
@@ -54,51 +59,88 @@ impl App {
         }
     }
 
-    /// Answers one request. The work runs in its own task and goes on when the client is gone.
+    /// Answers one request. The work goes on when the client is gone.
     pub(super) async fn handle(
         self: Arc<Self>,
-        mut incoming: Request<AxumBody>,
-    ) -> Result<Response<AxumBody>, Infallible> {
-        let connection = incoming.extensions_mut().remove::<Arc<ConnectionInfo>>();
+        mut incoming: Request<Incoming>,
+        connection: Arc<ConnectionInfo>,
+    ) -> Result<Response<OutBody>, Infallible> {
         let upgrade = incoming
             .headers()
             .contains_key(UPGRADE)
             .then(|| hyper::upgrade::on(&mut incoming));
         let version = incoming.version();
         let head = incoming.method() == Method::HEAD;
-        let request = api_request(incoming, upgrade, connection.as_deref());
+        let request = api_request(incoming, upgrade, &connection);
         let mut guarded = Guarded::new(request, self.recorder.clone());
-        let work = tokio::spawn(async move {
-            Next::new(&self.filters, self.endpoint.as_ref())
-                .run(&mut guarded.request)
+        let work = Outliving::new(async move {
+            let next = Next::new(&self.filters, self.endpoint.as_ref());
+            AssertUnwindSafe(next.run(&mut guarded.request))
+                .catch_unwind()
                 .await
         });
-        let mut answer = work.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a request task ended without an answer");
+        let mut answer = work.await.unwrap_or_else(|_| {
+            tracing::error!("a request ended without an answer");
             ApiResponse::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
         });
         if let Body::Switching(tunnel) = &mut answer.body {
             let tunnel = std::mem::replace(tunnel, Box::pin(std::future::ready(())));
-            match &connection {
-                // A shutdown waits for it as for the connection that it took over.
-                Some(connection) => connection.tunnels.spawn_until_stopped(tunnel),
-                None => drop(tokio::spawn(tunnel)),
-            }
+            // A shutdown waits for it as for the connection that it took over.
+            connection.tunnels.spawn_until_stopped(tunnel);
         }
         if version == Version::HTTP_2 && answer.headers.remove(CONNECTION).is_some() {
             // HTTP/2 knows no Connection header; GOAWAY says the same.
-            if let Some(connection) = connection {
-                connection.close.notify_one();
-            }
+            connection.close.notify_one();
         }
         Ok(response(answer, head))
     }
 }
 
+/// Work that is polled where it is awaited, and moves to a task of its own when it is dropped
+/// half-way: a client that goes away neither stops a write nor keeps it out of the record. A task
+/// per request from the beginning would cost two wake-ups, on other threads, for each.
+struct Outliving<F: Future + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future + Send + 'static> Outliving<F> {
+    fn new(work: F) -> Self {
+        Outliving(Some(Box::pin(work)))
+    }
+}
+
+impl<F> Future for Outliving<F>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut work = self.0.take().expect("not polled after it was ready");
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.0 = Some(work);
+        }
+        polled
+    }
+}
+
+impl<F: Future + Send + 'static> Drop for Outliving<F> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending.
+        if let Some(work) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                // Nobody waits for the answer.
+                drop(work.await);
+            });
+        }
+    }
+}
+
 fn api_request(
-    incoming: Request<AxumBody>,
+    incoming: Request<Incoming>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
-    connection: Option<&ConnectionInfo>,
+    connection: &ConnectionInfo,
 ) -> ApiRequest {
     let (mut parts, body) = incoming.into_parts();
     if let Some(authority) = parts.uri.authority() {
@@ -110,35 +152,38 @@ fn api_request(
         let origin_form = parts.uri.path_and_query().cloned();
         parts.uri = origin_form.map(Uri::from).unwrap_or_default();
     }
-    let peer = connection.map(|c| c.peer);
+    let peer = Some(connection.peer);
     let mut ctx = RequestContext::new(parts.method, parts.uri, parts.headers, peer);
     ctx.http_version = parts.version;
-    if let Some(connection) = connection {
-        ctx.client_certificates = connection.certificates.clone();
-    }
+    ctx.client_certificates = connection.certificates.clone();
+    ctx.certificate_digest = connection.certificate_digest;
+    let body = match body.is_end_stream() {
+        true => AxumBody::empty(),
+        false => AxumBody::new(body),
+    };
     ApiRequest { ctx, body, upgrade }
 }
 
-fn response(answer: ApiResponse, head: bool) -> Response<AxumBody> {
-    let mut out = Response::new(AxumBody::empty());
+fn response(answer: ApiResponse, head: bool) -> Response<OutBody> {
+    let body = OutBody::new(answer.body);
+    let length = body.size_hint().exact();
+    let mut out = Response::new(match head {
+        true => OutBody::new(Body::Empty),
+        false => body,
+    });
     *out.status_mut() = answer.status;
     *out.headers_mut() = answer.headers;
-    let body = OutBody::new(answer.body);
-    if head {
-        if let Some(length) = body.size_hint().exact() {
-            out.headers_mut()
-                .insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        return out;
+    if head && let Some(length) = length {
+        out.headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    *out.body_mut() = AxumBody::new(body);
     out
 }
 
 /// A response body for hyper.
-enum OutBody {
+pub(super) enum OutBody {
     Whole {
-        segments: VecDeque<Bytes>,
+        segments: vec::IntoIter<Bytes>,
         remaining: u64,
     },
     Stream(ByteStream),
@@ -148,12 +193,12 @@ impl OutBody {
     fn new(body: Body) -> Self {
         match body {
             Body::Empty | Body::Switching(_) => OutBody::Whole {
-                segments: VecDeque::new(),
+                segments: Vec::new().into_iter(),
                 remaining: 0,
             },
             Body::Segments(segments) => OutBody::Whole {
                 remaining: segments.iter().map(|s| s.len() as u64).sum(),
-                segments: segments.into(),
+                segments: segments.into_iter(),
             },
             Body::Stream(stream) => OutBody::Stream(stream),
         }
@@ -173,7 +218,7 @@ impl http_body::Body for OutBody {
                 segments,
                 remaining,
             } => {
-                let next = segments.pop_front();
+                let next = segments.next();
                 if let Some(segment) = &next {
                     *remaining -= segment.len() as u64;
                 }

@@ -6,14 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body as AxumBody;
-use http::Request;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Asked;
-use super::http::App;
 use super::listener::Listener;
 use super::options::{CertificateFiles, ServerOptions, TlsOptions};
 use super::pki::{self, Pki, PkiError};
@@ -155,15 +151,10 @@ impl Server {
 
 impl Running {
     fn listen(&self, tcp: TcpListener, tls: Arc<rustls::ServerConfig>) {
-        let app: Arc<App> = self.wired.app.clone();
-        let service = tower::service_fn(move |request: Request<AxumBody>| {
-            let app = app.clone();
-            app.handle(request)
-        });
         let listener = Listener {
             tcp,
             tls,
-            router: Router::new().fallback_service(service),
+            app: self.wired.app.clone(),
             metrics: self.metrics.clone(),
             stop_accepting: self.stop_accepting.clone(),
             close_connections: self.close_connections.clone(),

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body as AxumBody;
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,10 +14,10 @@ use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
-use super::http::ConnectionInfo;
+use super::http::{App, ConnectionInfo};
 use super::options::ListenOptions;
+use crate::authentication::x509;
 use crate::base::{Backoff, Tasks};
 use crate::telemetry::Metrics;
 
@@ -39,7 +37,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) struct Listener {
     pub(super) tcp: TcpListener,
     pub(super) tls: Arc<ServerConfig>,
-    pub(super) router: Router,
+    pub(super) app: Arc<App>,
     pub(super) metrics: Arc<Metrics>,
     /// Stops accepting.
     pub(super) stop_accepting: CancellationToken,
@@ -57,7 +55,7 @@ impl Listener {
             acceptor: TlsAcceptor::from(self.tls),
             http1,
             http2,
-            router: self.router,
+            app: self.app,
             metrics: self.metrics,
             close: self.close_connections,
             tunnels: self.connections.clone(),
@@ -113,7 +111,7 @@ struct Shared {
     acceptor: TlsAcceptor,
     http1: Builder<TokioExecutor>,
     http2: Builder<TokioExecutor>,
-    router: Router,
+    app: Arc<App>,
     metrics: Arc<Metrics>,
     close: CancellationToken,
     tunnels: Tasks,
@@ -147,14 +145,13 @@ impl Shared {
         let info = Arc::new(ConnectionInfo {
             peer,
             certificates: certificates.iter().cloned().collect(),
+            certificate_digest: certificates.first().map(|leaf| x509::digest(leaf)),
             close: Notify::new(),
             tunnels: self.tunnels.clone(),
         });
-        let router = self.router.clone();
-        let shared_info = info.clone();
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(shared_info.clone());
-            router.clone().call(request.map(AxumBody::new))
+        let (app, shared_info) = (self.app.clone(), info.clone());
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            app.clone().handle(request, shared_info.clone())
         });
         let builder = if http2 { &self.http2 } else { &self.http1 };
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

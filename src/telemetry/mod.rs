@@ -9,12 +9,14 @@
 //! - Labels are passed in alphabetical order, as each field's documentation lists them.
 
 mod catalogue;
+mod handles;
 pub mod logging;
 mod process;
 mod requests;
 mod summary;
 
 pub use catalogue::{Metrics, Stability};
+pub use handles::{Counters, Outcomes};
 pub use requests::{RequestLabels, RequestSeries};
 pub use summary::SummaryVec;
 

@@ -97,11 +97,22 @@ pub fn stored(value: &Value, kind: &str, api_version: &str) -> Bytes {
     Bytes::from(out)
 }
 
-/// Stored bytes with the resourceVersion put in: the answer to a write, without the scan for
-/// labels and fields that [`ready`] does.
-pub fn splice(stored: &[u8], revision: u64) -> Result<Bytes, Error> {
-    let ready = ready(stored, revision, &Shape::default(), b"", b"")?;
-    Ok(Bytes::from(ready.frame))
+/// What [`stored`] made, with the resourceVersion put in, as segments: the answer to a write.
+pub fn splice(stored: &Bytes, revision: u64) -> [Bytes; 3] {
+    // Before it stand kind and apiVersion only, in which quotes are escaped.
+    let found = memchr::memmem::find(stored, METADATA);
+    let insert = found.map_or(0, |at| at + METADATA.len());
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(revision).as_bytes();
+    let mut inserted = Vec::with_capacity(REVISION.len() + digits.len() + 2);
+    inserted.extend_from_slice(REVISION);
+    inserted.extend_from_slice(digits);
+    inserted.push(b'"');
+    if stored.get(insert) != Some(&b'}') {
+        inserted.push(b',');
+    }
+    let rest = stored.slice(insert..);
+    [stored.slice(..insert), Bytes::from(inserted), rest]
 }
 
 /// Makes stored bytes ready to send, with `head` before and `tail` behind (a watch frame, or

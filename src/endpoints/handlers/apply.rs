@@ -59,7 +59,7 @@ pub async fn apply(
     } else {
         StatusCode::OK
     };
-    render::object(ctx, target, negotiated, code, &written.object)
+    render::written(ctx, target, negotiated, code, &written)
 }
 
 /// Decodes YAML, of which JSON is a part.

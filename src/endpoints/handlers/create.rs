@@ -31,13 +31,7 @@ pub async fn create(
         .registry
         .create(ctx, &target, object, &options)
         .await?;
-    render::object(
-        ctx,
-        &target,
-        negotiated,
-        StatusCode::CREATED,
-        &written.object,
-    )
+    render::written(ctx, &target, negotiated, StatusCode::CREATED, &written)
 }
 
 /// Notes what the options say for the audit event.

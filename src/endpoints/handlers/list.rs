@@ -1,10 +1,13 @@
 //! GET of a collection: a stream of shared slices, never joined, unless another form was asked for.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::api::options::ListOptions;
+use crate::api::resource::Resource;
 use crate::api::status::Status;
 use crate::endpoints::handlers::get::{end_read, is_plain, needs_conversion};
 use crate::endpoints::handlers::{select, special};
@@ -12,6 +15,7 @@ use crate::endpoints::{Endpoints, render};
 use crate::registry::{Listing, Page, Target, list_status};
 use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body};
 use crate::storage::Error;
+use crate::storage::cacher::CachedObject;
 
 /// Answers a list.
 pub async fn list(
@@ -98,22 +102,32 @@ pub fn list_metadata(target: &Target, listing: &Listing, everything: bool) -> Va
     metadata
 }
 
-/// Splices the cached bytes of the items into a list.
+/// Answers the cached bytes of the items, as a list.
 fn plain(
     ctx: &mut crate::request::RequestContext,
     target: &Target,
     listing: &Listing,
     metadata: &Value,
 ) -> ApiResponse {
-    let row = &target.resource;
+    let segments = splice(&target.resource, &listing.items, metadata);
+    if ctx.audit.level >= AuditLevel::RequestResponse {
+        ctx.audit.response_object = Some(join(&segments));
+    }
+    let mut response = ApiResponse::new(StatusCode::OK, "application/json", Bytes::new());
+    response.body = Body::Segments(segments);
+    response
+}
+
+/// Splices the cached bytes of items into a list, as segments of its text.
+pub fn splice(row: &Resource, items: &[Arc<CachedObject>], metadata: &Value) -> Vec<Bytes> {
     let head = format!(
         "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
         row.list_kind,
         row.group_version()
     );
-    let mut segments = Vec::with_capacity(listing.items.len() * 2 + 2);
+    let mut segments = Vec::with_capacity(items.len() * 2 + 2);
     segments.push(Bytes::from(head));
-    for (index, cached) in listing.items.iter().enumerate() {
+    for (index, cached) in items.iter().enumerate() {
         match (index, row.custom) {
             (0, true) => {}
             (_, true) => segments.push(Bytes::from_static(b",")),
@@ -127,12 +141,7 @@ fn plain(
         });
     }
     segments.push(Bytes::from_static(b"]}\n"));
-    if ctx.audit.level >= AuditLevel::RequestResponse {
-        ctx.audit.response_object = Some(join(&segments));
-    }
-    let mut response = ApiResponse::new(StatusCode::OK, "application/json", Bytes::new());
-    response.body = Body::Segments(segments);
-    response
+    segments
 }
 
 fn join(segments: &[Bytes]) -> Bytes {

@@ -82,7 +82,7 @@ pub async fn patch(
     } else {
         StatusCode::OK
     };
-    render::object(ctx, target, negotiated, code, &written.object)
+    render::written(ctx, target, negotiated, code, &written)
 }
 
 /// The patch as events show it: the client's own bytes, YAML as JSON. What is neither has no place in

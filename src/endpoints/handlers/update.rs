@@ -58,7 +58,7 @@ pub async fn update(
     } else {
         StatusCode::OK
     };
-    render::object(ctx, target, negotiated, code, &written.object)
+    render::written(ctx, target, negotiated, code, &written)
 }
 
 /// The object's name and namespace must be those of the URL; an empty namespace is filled.
