@@ -18,6 +18,7 @@ mod start;
 mod table;
 mod watchers;
 
+#[expect(dead_code, reason = "shared with the tests, which use more of it")]
 #[path = "../../tests/common/etcd.rs"]
 mod etcd;
 

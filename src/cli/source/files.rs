@@ -12,7 +12,7 @@ use crate::api::status::Status;
 use crate::audit::Recorder;
 use crate::audit::metrics::Metrics as AuditMetrics;
 use crate::cli::client::Refusal;
-use crate::diagnose::api::RecordApi;
+use crate::diagnose::api::{Asked, RecordApi};
 use crate::request::{ApiRequest, Body, RequestContext, RequestInfo};
 use crate::search::api::{EventsApi, WatchLimits};
 use crate::search::import::{ImportOptions, Input, Summary, import};
@@ -101,9 +101,9 @@ impl Files {
 
     /// Posts JSON and answers JSON.
     pub async fn post(&self, path_and_query: &str, body: &Value) -> anyhow::Result<Value> {
-        let mut ctx = context(Method::POST, path_and_query)?;
+        let ctx = context(Method::POST, path_and_query)?;
         let mut object = body.clone();
-        let answered = self.api.summarize(&mut ctx, &mut object).await;
+        let answered = self.api.summarize(&ctx, &mut object).await;
         answered.map_err(|status: Status| refused(status.code, status.message))?;
         Ok(object)
     }
@@ -123,7 +123,7 @@ fn api(index: std::sync::Arc<Index>, folder: &Path) -> RecordApi {
     let hub = Hub::new(&folder.join("no.log"), &metrics);
     let recorder = Recorder::new(None, Vec::new(), AuditMetrics::of(&metrics));
     let events = EventsApi::new(index, hub, recorder, WatchLimits::default());
-    RecordApi::new(events, None)
+    RecordApi::new(events, Asked::default())
 }
 
 fn context(method: Method, path_and_query: &str) -> anyhow::Result<RequestContext> {
@@ -165,10 +165,8 @@ mod tests {
         let files = Files::read(&[path]).await.expect("reads");
         let folder = files._folder.0.clone();
         let base = "/apis/audit.verbatim.dev/v1alpha1";
-        let list = files.get(&format!(
-            "{base}/auditevents?query=verb:delete&limit=5&continue="
-        ));
-        let list = list.await.expect("a list");
+        let path = format!("{base}/auditevents?query=verb:delete&limit=5&continue=");
+        let list = files.get(&path).await.expect("a list");
         assert_eq!(list["items"][0]["user"]["username"], "alice", "{list}");
         let why = files.get(&format!("{base}/explanations/a-1")).await;
         assert_eq!(why.expect("an explanation")["code"], 200);

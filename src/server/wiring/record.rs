@@ -19,7 +19,7 @@ use crate::audit::sink::file::Rotation;
 use crate::audit::sink::log::{Format, LogOptions, LogSink};
 use crate::audit::{Recorder, Sink, config_file};
 use crate::base::Tasks;
-use crate::diagnose::api::{Asked, RecordApi};
+use crate::diagnose::api::{self, RecordApi};
 use crate::endpoints::Mount;
 use crate::request::{ApiRequest, ApiResponse, RequestContext, RequestInfo};
 use crate::search::api::{EventsApi, WatchLimits};
@@ -329,7 +329,7 @@ pub(super) fn open_log(
 pub(super) struct RecordMount(pub(super) RecordApi);
 
 impl RecordMount {
-    pub(super) fn new(record: &Record, asked: Asked, limits: WatchLimits) -> Option<Self> {
+    pub(super) fn new(record: &Record, asked: api::Asked, limits: WatchLimits) -> Option<Self> {
         let (index, hub) = (record.index.clone()?, record.hub.clone()?);
         let events = EventsApi::new(index, hub, record.recorder.clone(), limits);
         Some(RecordMount(RecordApi::new(events, asked)))
