@@ -144,8 +144,14 @@ fn events(c: &mut Criterion) {
     };
     c.bench_function("audit/event", |b| {
         b.iter(|| {
-            let head = Head::render(black_box(&ctx), AuditLevel::Metadata);
-            head.event(&ctx, &decision, Stage::ResponseComplete, Some(response))
+            let head = Head::render(black_box(&ctx), AuditLevel::Metadata, None);
+            head.event(
+                &ctx,
+                &decision,
+                None,
+                Stage::ResponseComplete,
+                Some(response),
+            )
         })
     });
     c.bench_function("request/parse", |b| {
