@@ -19,7 +19,7 @@ use crate::search::fields::Fields;
 use crate::search::follower::{Order, Position};
 use crate::search::index::IndexOptions;
 use crate::search::metrics::Metrics;
-use crate::search::partition::{self, Partition, Positions, Span};
+use crate::search::partition::{self, Partition, Positions, Span, WriterSize};
 
 /// Days that may have a writer open at once.
 const OPEN_WRITERS_MAX: usize = 3;
@@ -253,7 +253,11 @@ impl Days {
             self.shared.metrics.duplicates.inc();
             return Ok(Taken::Duplicate);
         }
-        partition.add(prepared, &self.fields, self.options.writer_threads)?;
+        let size = WriterSize {
+            threads: self.options.writer_threads,
+            bytes: self.options.writer_bytes,
+        };
+        partition.add(prepared, &self.fields, size)?;
         self.uncommitted += 1;
         self.shared.metrics.indexed.inc();
         Ok(Taken::Added)

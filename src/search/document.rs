@@ -46,6 +46,8 @@ pub struct Prepared {
     pub key: u64,
     /// Hash of what makes an event the one it is: audit ID, stage and time.
     pub identity: u64,
+    /// Hash of the audit ID.
+    pub audit_id: u64,
 }
 
 /// A document: a line and values that point into it.
@@ -65,13 +67,6 @@ enum Slot {
 }
 
 impl EventDocument {
-    /// The audit ID.
-    pub fn audit_id(&self, fields: &Fields) -> &str {
-        let field = fields.audit_id;
-        let slot = self.values.iter().find(|(f, _)| *f == field);
-        slot.map_or("", |(_, slot)| self.text(*slot))
-    }
-
     /// The line.
     pub fn line(&self) -> &str {
         &self.line
@@ -205,7 +200,13 @@ pub fn prepare(fields: &Fields, line: &[u8]) -> Result<Prepared, Error> {
         day: time.date_naive(),
         key,
         identity,
+        audit_id: unique(&event.audit_id),
     })
+}
+
+/// What is indexed of an identifier that every request has of its own.
+pub fn unique(text: &str) -> u64 {
+    fnv(text.bytes())
 }
 
 /// Bits of the sort key that tell events of one microsecond and stage apart.
@@ -231,13 +232,17 @@ fn stage_rank(stage: &str) -> u64 {
     }
 }
 
-/// FNV-1a: must be the same in every version, because keys on disk are made of it.
 fn identity(audit_id: &str, stage: &str, micros: u64) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let parts = [audit_id.as_bytes(), stage.as_bytes(), &micros.to_le_bytes()];
-    for byte in parts.into_iter().flatten() {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
+    fnv(parts.into_iter().flatten().copied())
+}
+
+/// FNV-1a: must be the same in every version, because keys and terms on disk are made of it.
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325_u64;
+    let hash = bytes.fold(start, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
     hash ^ (hash >> 32)
 }
 
@@ -287,10 +292,11 @@ impl Writer<'_> {
 
     fn event(&mut self, event: &Event<'_>) {
         let f = self.fields;
-        self.keyword(f.audit_id, &event.audit_id);
+        if !event.audit_id.is_empty() {
+            self.number(f.audit_id, unique(&event.audit_id));
+        }
         self.keyword(f.level, &event.level);
         self.keyword(f.stage, &event.stage);
-        self.keyword(f.uri, &event.request_uri);
         self.keyword(f.verb, &event.verb);
         self.keyword(f.agent, &event.user_agent);
         self.words(&event.request_uri);
@@ -311,7 +317,7 @@ impl Writer<'_> {
             self.keyword(f.ip, ip);
         }
         if let Some(object) = &event.object_ref {
-            self.object(object);
+            self.object(object, &event.request_uri);
         }
         if let Some(status) = &event.response_status {
             if let Some(code) = status.code {
@@ -326,7 +332,7 @@ impl Writer<'_> {
         self.annotations(&event.annotations, &event.request_uri);
     }
 
-    fn object(&mut self, object: &ObjectRef<'_>) {
+    fn object(&mut self, object: &ObjectRef<'_>, uri: &str) {
         let f = self.fields;
         for (field, value) in [
             (f.resource, &object.resource),
@@ -339,7 +345,10 @@ impl Writer<'_> {
         ] {
             self.keyword(field, value);
         }
-        self.words(&object.name);
+        // It stands in the URI, but for what is created.
+        if !uri.contains(&*object.name) {
+            self.words(&object.name);
+        }
     }
 
     fn annotations(&mut self, annotations: &Annotations<'_>, uri: &str) {

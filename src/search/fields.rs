@@ -23,6 +23,11 @@ pub enum FieldKind {
     Time,
     /// Words.
     Text,
+    /// An identifier that every request has of its own: found whole, by its hash. A dictionary of them
+    /// would be a tenth of the index.
+    Unique,
+    /// The request URI: found by its words and then looked at, for the same reason.
+    Uri,
 }
 
 /// One searchable field.
@@ -56,12 +61,12 @@ const fn row(
     }
 }
 
-use FieldKind::{Duration, Keyword, Name, Number, Text, Time};
+use FieldKind::{Duration, Keyword, Name, Number, Text, Time, Unique, Uri};
 
 /// All fields.
 #[rustfmt::skip]
 pub const FIELDS: [FieldRow; 44] = [
-    row("auditID", &["id"], Keyword, false, "audit ID"),
+    row("auditID", &["id"], Unique, false, "audit ID, whole"),
     row("user", &["username"], Keyword, true, "who authenticated"),
     row("userUID", &[], Keyword, false, "UID of the user"),
     row("userGroup", &["groups", "userGroups"], Keyword, true, "groups of the user"),
@@ -74,7 +79,7 @@ pub const FIELDS: [FieldRow; 44] = [
     row("namespace", &["ns"], Keyword, true, "namespace of the object"),
     row("name", &[], Keyword, true, "name of the object"),
     row("uid", &[], Keyword, false, "UID of the object"),
-    row("uri", &["requestURI", "path"], Keyword, false, "request URI"),
+    row("uri", &["requestURI", "path"], Uri, false, "request URI"),
     row("code", &["status", "responseCode"], Number, true, "HTTP status code; 4xx works"),
     row("failure", &["statusReason"], Keyword, true, "reason of the Status: Forbidden, NotFound, …"),
     row("stage", &[], Name, true, "RequestReceived, ResponseStarted, ResponseComplete, Panic"),
@@ -163,7 +168,6 @@ pub struct Fields {
     pub namespace: Field,
     pub name: Field,
     pub uid: Field,
-    pub uri: Field,
     pub code: Field,
     pub failure: Field,
     pub stage: Field,
@@ -222,6 +226,9 @@ impl Fields {
                     TextOptions::default().set_indexing_options(words.clone()),
                 ),
                 Time => key,
+                Unique => builder.add_u64_field(row.name, NumericOptions::default().set_indexed()),
+                // Never filled: its values are looked at in the event itself.
+                Uri => builder.add_text_field(row.name, TextOptions::default()),
                 Number if matches!(row.name, "code" | "rule") => {
                     builder.add_u64_field(row.name, column.clone().set_indexed())
                 }
@@ -261,7 +268,6 @@ impl Fields {
             namespace: get("namespace"),
             name: get("name"),
             uid: get("uid"),
-            uri: get("uri"),
             code: get("code"),
             failure: get("failure"),
             stage: get("stage"),

@@ -34,6 +34,8 @@ pub struct IndexOptions {
     pub max_bytes: u64,
     /// Threads that build segments: one beside a serving API server, more for imports.
     pub writer_threads: usize,
+    /// Memory of each of these threads. More of it makes fewer segments, and less to merge.
+    pub writer_bytes: usize,
     /// What is counted where.
     pub metrics: Metrics,
 }
@@ -44,6 +46,7 @@ impl Default for IndexOptions {
             max_age_days: 0,
             max_bytes: 0,
             writer_threads: 1,
+            writer_bytes: 64 << 20,
             metrics: Metrics::new(),
         }
     }
@@ -270,7 +273,7 @@ impl Index {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(place) => place.insert(Known::of(searcher, &fields)?),
                 };
-                known.contains(&fields, event.document.audit_id(&fields), event.key)
+                known.contains(&fields, event)
             });
             let known = known.collect::<tantivy::Result<Vec<bool>>>();
             (items, known.map_err(SearchError::from))

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tantivy::columnar::Column;
 use tantivy::directory::MmapDirectory;
 use tantivy::index::{IndexSettings, InvertedIndexReader};
+use tantivy::merge_policy::LogMergePolicy;
 use tantivy::schema::IndexRecordOption;
 use tantivy::store::{Compressor, ZstdCompressor};
 use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, Term};
@@ -19,10 +20,25 @@ use crate::search::document::{EventDocument, KEY_LOW_BITS, Prepared};
 use crate::search::fields::{self, Fields, KEY};
 use crate::search::follower::Position;
 
-/// Memory of one writer.
-const WRITER_BYTES: usize = 64 << 20;
+/// Threads of a writer, and the memory of each.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterSize {
+    /// Threads.
+    pub threads: usize,
+    /// Bytes of each.
+    pub bytes: usize,
+}
+
+/// Segments of about one size that are merged together. Merging costs as much as indexing: more of
+/// them at once means that an event is merged less often.
+const MERGED_SEGMENTS_MIN: usize = 12;
+/// For a writer that writes no documents.
+const SMALL: WriterSize = WriterSize {
+    threads: 1,
+    bytes: 16 << 20,
+};
 /// Bytes of stored events that are compressed together.
-const STORE_BLOCK_BYTES: usize = 32 << 10;
+const STORE_BLOCK_BYTES: usize = 128 << 10;
 
 /// Up to where each log is indexed, by the source's name.
 pub type Positions = BTreeMap<String, Position>;
@@ -151,7 +167,7 @@ impl Partition {
         &mut self,
         mut prepared: Prepared,
         fields: &Fields,
-        threads: usize,
+        size: WriterSize,
     ) -> tantivy::Result<()> {
         let mut keys = slots(prepared.key);
         if let Some(key) = keys.find(|key| !self.pending.contains_key(key))
@@ -161,17 +177,21 @@ impl Partition {
             prepared.document.set_key(fields, key);
         }
         self.pending.insert(prepared.key, prepared.identity);
-        self.writer(threads)?.add_document(prepared.document)?;
+        self.writer(size)?.add_document(prepared.document)?;
         Ok(())
     }
 
-    fn writer(&mut self, threads: usize) -> tantivy::Result<&mut IndexWriter<EventDocument>> {
+    fn writer(&mut self, size: WriterSize) -> tantivy::Result<&mut IndexWriter<EventDocument>> {
         Ok(match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(
-                self.index
-                    .writer_with_num_threads(threads, WRITER_BYTES * threads)?,
-            ),
+            none => {
+                let bytes = size.bytes * size.threads;
+                let writer = self.index.writer_with_num_threads(size.threads, bytes)?;
+                let mut policy = LogMergePolicy::default();
+                policy.set_min_num_segments(MERGED_SEGMENTS_MIN);
+                writer.set_merge_policy(Box::new(policy));
+                none.insert(writer)
+            }
         })
     }
 
@@ -189,9 +209,8 @@ impl Partition {
         if self.known.is_none() {
             self.known = Some(Known::of(&self.reader.searcher(), fields)?);
         }
-        let id = prepared.document.audit_id(fields);
         match &self.known {
-            Some(known) => known.contains(fields, id, prepared.key),
+            Some(known) => known.contains(fields, prepared),
             None => Ok(false),
         }
     }
@@ -209,7 +228,7 @@ impl Partition {
             rebuild: self.rebuild.clone(),
         };
         let payload = serde_json::to_string(&payload).unwrap_or_default();
-        let mut prepared = self.writer(1)?.prepare_commit()?;
+        let mut prepared = self.writer(SMALL)?.prepare_commit()?;
         prepared.set_payload(&payload);
         prepared.commit()?;
         self.reader.reload()?;
@@ -287,13 +306,9 @@ impl Known {
         })
     }
 
-    pub(super) fn contains(
-        &self,
-        fields: &Fields,
-        audit_id: &str,
-        key: u64,
-    ) -> tantivy::Result<bool> {
-        let term = Term::from_field_text(fields.audit_id, audit_id);
+    pub(super) fn contains(&self, fields: &Fields, prepared: &Prepared) -> tantivy::Result<bool> {
+        let term = Term::from_field_u64(fields.audit_id, prepared.audit_id);
+        let key = prepared.key;
         for (ids, keys) in &self.segments {
             let Some(info) = ids.get_term_info(&term)? else {
                 continue;

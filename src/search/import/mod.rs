@@ -33,7 +33,7 @@ use crate::search::index::IndexOptions;
 /// Problems that a summary lists; all are counted.
 const PROBLEMS_MAX: usize = 100;
 /// Events between commits.
-const COMMIT_EVENTS: u64 = 500_000;
+const COMMIT_EVENTS: u64 = 1_000_000;
 /// Events between calls of the progress callback.
 const PROGRESS_EVENTS: u64 = 2_000;
 /// Files that are taken from folders, also with `.gz` behind.
@@ -193,6 +193,7 @@ impl Default for ImportOptions {
         ImportOptions {
             index: IndexOptions {
                 writer_threads: threads.clamp(1, 4),
+                writer_bytes: 200 << 20,
                 ..IndexOptions::default()
             },
             cluster: None,

@@ -1,6 +1,8 @@
 //! `requestObject.spec.replicas:3`: a value at a path in a body. Bodies are not indexed by path; events
 //! that hold all the words are read and looked into.
 
+use std::borrow::Cow;
+
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,17 +35,60 @@ enum Wanted {
 
 impl Check for BodyCheck {
     fn open(&self, reader: &SegmentReader) -> tantivy::Result<Look> {
-        let store = reader.get_store_reader(CACHED_BLOCKS)?;
         let check = self.clone();
-        Ok(Box::new(move |doc| {
-            let Ok(document) = store.get::<TantivyDocument>(doc) else {
-                // What cannot be read is found and shown when the event itself is.
-                return true;
-            };
-            let event = document.get_first(check.event);
-            let event = event.as_ref().and_then(|v| v.as_bytes());
-            check.matches(event.unwrap_or_default())
-        }))
+        look_into(reader, self.event, move |event| check.matches(event))
+    }
+}
+
+/// Looks into each stored event.
+fn look_into(
+    reader: &SegmentReader,
+    field: Field,
+    matches: impl Fn(&[u8]) -> bool + Send + 'static,
+) -> tantivy::Result<Look> {
+    let store = reader.get_store_reader(CACHED_BLOCKS)?;
+    Ok(Box::new(move |doc| {
+        let Ok(document) = store.get::<TantivyDocument>(doc) else {
+            // What cannot be read is found and shown when the event itself is.
+            return true;
+        };
+        let event = document.get_first(field);
+        let event = event.as_ref().and_then(|v| v.as_bytes());
+        matches(event.unwrap_or_default())
+    }))
+}
+
+/// Whether an event's request URI is one.
+#[derive(Clone, Debug)]
+pub(super) struct UriCheck {
+    event: Field,
+    wanted: Wanted,
+}
+
+impl UriCheck {
+    pub(super) fn new(event: Field, condition: &Condition) -> Result<Self, QueryError> {
+        Ok(UriCheck {
+            event,
+            wanted: Wanted::of(condition)?,
+        })
+    }
+
+    /// Looks into an event's JSON text.
+    pub(super) fn matches(&self, event: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Asked<'a> {
+            #[serde(borrow, default, rename = "requestURI")]
+            uri: Cow<'a, str>,
+        }
+        serde_json::from_slice::<Asked<'_>>(event)
+            .is_ok_and(|asked| !asked.uri.is_empty() && self.wanted.is_text(&asked.uri))
+    }
+}
+
+impl Check for UriCheck {
+    fn open(&self, reader: &SegmentReader) -> tantivy::Result<Look> {
+        let check = self.clone();
+        look_into(reader, self.event, move |event| check.matches(event))
     }
 }
 
@@ -115,20 +160,23 @@ impl Wanted {
     }
 
     fn is(&self, leaf: &Value) -> bool {
-        let text = match leaf {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        match leaf {
+            Value::String(text) => self.is_text(text),
+            other => self.is_text(&other.to_string()),
+        }
+    }
+
+    fn is_text(&self, text: &str) -> bool {
         match self {
             Wanted::Text(wanted) => text == *wanted,
-            Wanted::Pattern(pattern) => pattern.is_match(&text),
+            Wanted::Pattern(pattern) => pattern.is_match(text),
             Wanted::Between(lower, upper) => {
                 let above = lower.as_ref().is_none_or(|l| {
-                    let order = compare(&text, &l.text);
+                    let order = compare(text, &l.text);
                     order.is_gt() || (l.is_inclusive && order.is_eq())
                 });
                 let below = upper.as_ref().is_none_or(|l| {
-                    let order = compare(&text, &l.text);
+                    let order = compare(text, &l.text);
                     order.is_lt() || (l.is_inclusive && order.is_eq())
                 });
                 above && below

@@ -10,9 +10,9 @@ use tantivy::query::{
 };
 use tantivy::schema::{Field, IndexRecordOption};
 
-use crate::search::document::first_key;
+use crate::search::document::{first_key, unique};
 use crate::search::fields::{FIELDS, FieldKind, Fields};
-use crate::search::query::body::BodyCheck;
+use crate::search::query::body::{BodyCheck, UriCheck};
 use crate::search::query::filtered::FilteredQuery;
 use crate::search::query::pipeline::StageQuery;
 use crate::search::query::{Condition, Expression, Limit, QueryError, Target};
@@ -32,6 +32,8 @@ pub(super) fn compile(expression: &Expression, fields: &Fields) -> Compiled {
             Target::Row(row) => match FIELDS[*row].kind {
                 FieldKind::Text => free_text(condition, *at, fields),
                 FieldKind::Number | FieldKind::Duration => number(*row, condition, *at, fields),
+                FieldKind::Unique => unique_id(*row, condition, *at, fields),
+                FieldKind::Uri => uri(condition, fields),
                 FieldKind::Time => time(*row, condition, *at, fields),
                 FieldKind::Keyword | FieldKind::Name => keyword(*row, condition, fields),
             },
@@ -255,6 +257,61 @@ pub(super) fn micros_span(condition: &Condition, at: usize) -> Result<(u64, u64)
             (least, most)
         }
     })
+}
+
+/// An identifier that is indexed by its hash.
+fn unique_id(row: usize, condition: &Condition, at: usize, fields: &Fields) -> Compiled {
+    let text = whole_text(condition, at)?;
+    Ok(term(Term::from_field_u64(fields.at(row), unique(&text))))
+}
+
+/// The text of a condition that must have no wildcards.
+pub(super) fn whole_text(condition: &Condition, at: usize) -> Result<String, QueryError> {
+    let problem = || QueryError::new(at, "an audit ID is looked for whole, without wildcards");
+    match condition {
+        Condition::Text(text) => Ok(text.clone()),
+        Condition::Word(word) => match wildcard(word) {
+            Pattern::Plain(text) => Ok(text),
+            Pattern::Regex(_) => Err(problem()),
+        },
+        Condition::Range(..) => Err(problem()),
+    }
+}
+
+/// `uri:/api/v1/*`: events that have the words, or words that hold their pieces, are looked at.
+fn uri(condition: &Condition, fields: &Fields) -> Compiled {
+    let pieces = match condition {
+        Condition::Text(text) => words::of(text).into_iter().map(|w| (w, true)).collect(),
+        Condition::Word(word) => pieces(word),
+        Condition::Range(..) => Vec::new(),
+    };
+    let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+    for (piece, is_whole) in pieces {
+        let clause = match is_whole {
+            true => term(Term::from_field_text(fields.text, &piece)),
+            false => regex_query(fields.text, &format!(".*{}.*", regex::escape(&piece)))?,
+        };
+        clauses.push((Occur::Must, clause));
+    }
+    let candidates: Box<dyn Query> = match clauses.is_empty() {
+        true => Box::new(AllQuery),
+        false => Box::new(BooleanQuery::new(clauses)),
+    };
+    let check = UriCheck::new(fields.event, condition)?;
+    Ok(Box::new(FilteredQuery { candidates, check }))
+}
+
+/// The runs of letters and digits in a pattern, and whether each is a whole word.
+fn pieces(pattern: &str) -> Vec<(String, bool)> {
+    let mut out = Vec::new();
+    for part in pattern.split(|c: char| !c.is_alphanumeric() && !matches!(c, '*' | '?')) {
+        let is_whole = !part.contains(['*', '?']);
+        let runs = part.split(['*', '?']).filter(|run| !run.is_empty());
+        out.extend(runs.map(|run| (run.to_lowercase(), is_whole)));
+    }
+    // Long words are not indexed.
+    out.retain(|(piece, _)| piece.len() <= 80);
+    out
 }
 
 /// A value in a body: events that have all the words are read to see whether it is there.

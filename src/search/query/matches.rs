@@ -7,11 +7,11 @@ use std::ops::Bound;
 use regex::Regex;
 use tantivy::schema::Field;
 
-use crate::search::document::EventDocument;
+use crate::search::document::{EventDocument, unique};
 use crate::search::fields::{FIELDS, FieldKind, Fields};
-use crate::search::query::body::BodyCheck;
+use crate::search::query::body::{BodyCheck, UriCheck};
 use crate::search::query::compile::{
-    Pattern, in_case, key_span, micros_span, number_of, wildcard, wildcard_hundred,
+    Pattern, in_case, key_span, micros_span, number_of, whole_text, wildcard, wildcard_hundred,
 };
 use crate::search::query::{Condition, Expression, Limit, QueryError, Target};
 use crate::search::words;
@@ -38,6 +38,7 @@ enum Node {
     Exists(Field),
     Stage(StageSpan),
     Body(BodyCheck),
+    Uri(UriCheck),
 }
 
 /// Stages of a name that take a time together.
@@ -75,6 +76,12 @@ fn node(expression: &Expression, fields: &Fields) -> Result<Node, QueryError> {
             Target::Row(row) => match FIELDS[*row].kind {
                 FieldKind::Text => free_text(condition, *at, fields)?,
                 FieldKind::Number | FieldKind::Duration => number(*row, condition, *at, fields)?,
+                FieldKind::Unique => {
+                    let hash = unique(&whole_text(condition, *at)?);
+                    let (least, most) = (Bound::Included(hash), Bound::Included(hash));
+                    Node::Number(fields.at(*row), least, most)
+                }
+                FieldKind::Uri => Node::Uri(UriCheck::new(fields.event, condition)?),
                 FieldKind::Time => {
                     let (from, to) = key_span(condition, *at)?;
                     let (from, to) = (Bound::Included(from), Bound::Excluded(to));
@@ -205,6 +212,7 @@ impl Node {
             Node::Exists(field) => document.has(*field),
             Node::Stage(span) => span.matches(document),
             Node::Body(check) => check.matches(document.line().as_bytes()),
+            Node::Uri(check) => check.matches(document.line().as_bytes()),
             Node::Words(field, words) => {
                 let mut missing: Vec<&str> = words.iter().map(String::as_str).collect();
                 for text in document.texts(*field) {
@@ -291,6 +299,11 @@ mod tests {
             "name:[a TO n]",
             "ip:10.*",
             "uri:*pods*",
+            "uri:/apis/apps/*",
+            "uri:/apis/apps/v1/deployments",
+            "uri:*eploy*",
+            "auditID:a-2",
+            "-auditID:\"a-2\"",
             "stage:responsecomplete",
             "level:request",
             "forbidden",
