@@ -1,6 +1,6 @@
 //! The Kubernetes API as data: names, `Status`, field errors, selectors, schemas, patches.
 //!
-//! Level 0: imports nothing of this crate but `base`. Knows nothing of HTTP, storage or users.
+//! Level 1: imports nothing of this crate but `base`. Knows nothing of HTTP, storage or users.
 //!
 //! # Invariants
 //! - No kind has Rust code here; kinds are rows ([`resource::Resource`]) and schemas.
