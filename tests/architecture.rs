@@ -15,21 +15,25 @@ fn document() -> String {
 
 /// Every source file with its path below `src`.
 fn sources() -> Vec<(String, String)> {
+    rust_files(&root().join("src"))
+}
+
+/// Every Rust file below a folder, with its path from there.
+fn rust_files(folder: &Path) -> Vec<(String, String)> {
     fn visit(dir: &Path, base: &Path, out: &mut Vec<(String, String)>) {
-        for entry in fs::read_dir(dir).expect("src can be read") {
-            let path = entry.expect("src can be read").path();
+        for entry in fs::read_dir(dir).expect("the folder can be read") {
+            let path = entry.expect("the folder can be read").path();
             if path.is_dir() {
                 visit(&path, base, out);
             } else if path.extension().is_some_and(|e| e == "rs") {
-                let name = path.strip_prefix(base).expect("below src");
+                let name = path.strip_prefix(base).expect("below the folder");
                 let text = fs::read_to_string(&path).expect("sources are text");
                 out.push((name.display().to_string(), text));
             }
         }
     }
-    let src = root().join("src");
     let mut out = Vec::new();
-    visit(&src, &src, &mut out);
+    visit(folder, folder, &mut out);
     out.sort();
     out
 }
@@ -139,4 +143,30 @@ fn nothing_is_left_undone() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Threads of users that are answered: each has a test whose name begins `thread_NN`.
+const THREADS: [u32; 28] = [
+    1, 2, 4, 5, 6, 10, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 31, 33, 34, 35,
+    36, 37, 38,
+];
+
+#[test]
+fn every_answered_thread_has_a_test() {
+    let mut named = std::collections::BTreeSet::new();
+    for folder in ["src", "tests"] {
+        for (_, text) in rust_files(&root().join(folder)) {
+            for name in text.split("fn thread_").skip(1) {
+                // A test may answer several: `thread_01_02_…`.
+                let numbers = name.split('_').map_while(|part| part.parse::<u32>().ok());
+                named.extend(numbers);
+            }
+        }
+    }
+    let missing = THREADS.into_iter().filter(|t| !named.contains(t));
+    let missing: Vec<u32> = missing.collect();
+    assert!(
+        missing.is_empty(),
+        "no test is named after threads {missing:?}"
+    );
 }

@@ -60,7 +60,8 @@ fn by_flow_control(reason: &str) -> Cause {
         _ => format!("flow control refused it: {reason}"),
     };
     // `readOnly requests in flight: …`, or the schema and level.
-    let limit = flow.split(" requests").next().unwrap_or(flow);
+    let limit = flow.split(':').next().unwrap_or(flow);
+    let limit = limit.trim_end_matches(" requests in flight");
     Cause::certain(Class::Throttled, "flow-control", text)
         .detail(limit)
         .fix("the client should wait for Retry-After; client libraries do")

@@ -213,7 +213,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Logs, "log-json-info-buffer-size", Str, "0", Ignored("all lines go to standard error"), "Buffer of the split stream."),
 
     // Misc
-    flag(Misc, "enable-priority-and-fairness", Bool, "true", API, "Priority and fairness; otherwise two plain limits."),
+    flag(Misc, "enable-priority-and-fairness", Bool, "true", Works, "Priority and fairness; otherwise two plain limits."),
     flag(Misc, "allow-privileged", Bool, "false", Works, "Allow privileged containers."),
     flag(Misc, "event-ttl", DurationFlag, "1h0m0s", Works, "How long events are kept."),
     flag(Misc, "enable-logs-handler", Bool, "false", Ignored("/logs is not served"), "Serve /logs."),

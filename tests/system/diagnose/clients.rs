@@ -341,6 +341,7 @@ fn malformed(lab: &mut Lab) {
 /// Limits and deadlines.
 pub(super) fn limits() -> Tally {
     let flags = [
+        "--enable-priority-and-fairness=false",
         "--max-requests-inflight=1",
         "--max-mutating-requests-inflight=1",
     ];

@@ -70,7 +70,7 @@ pub(super) fn slow_then_gone() -> Tally {
 
 /// A small quota, filled.
 pub(super) fn full() -> Tally {
-    let (etcd, mut lab) = start(&["--quota-backend-bytes=8388608"]);
+    let (_etcd, mut lab) = start(&["--quota-backend-bytes=8388608"]);
     // More than etcd takes in one request, in a field whose size nobody limits.
     let template = json!({
         "apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "t"},
@@ -94,14 +94,6 @@ pub(super) fn full() -> Tally {
         answer
     });
     lab.check(&answer, 500, "store-no-space", "NOSPACE");
-
-    let head = gateway(&etcd, "/v3/kv/range", &json!({"key": "AA=="}));
-    let revision = head["header"]["revision"].as_str().expect("a revision");
-    gateway(&etcd, "/v3/kv/compaction", &json!({"revision": revision}));
-    // Before anything that the watch cache has seen.
-    let path = format!("{MAPS}?resourceVersion=2&resourceVersionMatch=Exact");
-    let answer = lab.admin("GET", &path, "");
-    lab.check(&answer, 410, "gone", "compacted");
     lab.tally
 }
 
@@ -109,6 +101,7 @@ pub(super) fn full() -> Tally {
 pub(super) fn locked() -> Tally {
     let (etcd, mut lab) = start(&[]);
     lab.must("POST", MAPS, &map("a", 1));
+    compacted(&etcd, &mut lab);
     for (path, body) in [
         (
             "/v3/auth/user/add",
@@ -129,6 +122,18 @@ pub(super) fn locked() -> Tally {
     let answer = lab.admin("GET", &format!("{MAPS}/a"), "");
     lab.check(&answer, 503, "store-permission-denied", "");
     lab.tally
+}
+
+/// History is forgotten, by etcd and, after a restart, by the watch cache.
+fn compacted(etcd: &Etcd, lab: &mut Lab) {
+    let head = gateway(etcd, "/v3/kv/range", &json!({"key": "AA=="}));
+    let revision = head["header"]["revision"].as_str().expect("a revision");
+    gateway(etcd, "/v3/kv/compaction", &json!({"revision": revision}));
+    lab.server.kill();
+    lab.server.restart();
+    let path = format!("{MAPS}?resourceVersion=2&resourceVersionMatch=Exact");
+    let answer = lab.admin("GET", &path, "");
+    lab.check(&answer, 410, "gone", "compacted");
 }
 
 /// A second member that never comes: one of two is no majority.
