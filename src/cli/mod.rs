@@ -10,6 +10,7 @@ pub mod bench;
 pub mod client;
 pub mod collect;
 pub mod completion;
+pub mod diagnose;
 pub mod events;
 pub mod export;
 pub mod import;
@@ -59,6 +60,7 @@ pub fn command() -> Command {
         .subcommand(timeline::command())
         .subcommand(used_by::command())
         .subcommand(unused::command())
+        .subcommand(diagnose::command())
         .subcommand(export::command())
         .subcommand(policy::command())
         .subcommand(verify::command())
@@ -134,6 +136,7 @@ fn run(matches: &clap::ArgMatches, program: &str) -> ExitCode {
         Some(("timeline", args)) => block_on(timeline::run(args)),
         Some(("used-by", args)) => block_on(used_by::run(args)),
         Some(("unused", args)) => block_on(unused::run(args)),
+        Some(("diagnose", args)) => block_on(diagnose::run(args)),
         Some(("export", args)) => block_on(export::run(args)),
         Some(("verify", args)) => block_on(async { verify::run(args) }),
         Some(("policy", args)) => block_on(policy::run(args)),

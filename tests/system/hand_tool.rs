@@ -207,6 +207,15 @@ fn thread_10_a_client_that_is_refused_all_the_time_is_named() {
         (&group["requests"], &group["failures"]),
         (&3.into(), &3.into())
     );
+    let causes = found(&server, &["diagnose", "forbidden", "--since", "1h"]);
+    for part in [
+        "3 requests",
+        "nobody (3)",
+        "list secrets (3)",
+        "runbooks/forbidden.md",
+    ] {
+        assert!(causes.contains(part), "{part}:\n{causes}");
+    }
     let table = found(&server, &["top", "code:403", "--by", "user"]);
     assert!(
         table.starts_with("USER") && table.contains("nobody"),
