@@ -198,11 +198,10 @@ impl Wired {
         if let Some(node) = &self.node {
             node.follow(&*self.objects);
         }
-        if !self.bootstrap.access_only {
-            self.flow_control.follow(&*self.objects);
-            self.webhooks.configurations.follow(&self.objects);
-            self.policies.follow(&self.objects);
-        }
+        // A collector serves no such objects: following them ends at once.
+        self.flow_control.follow(&*self.objects);
+        self.webhooks.configurations.follow(&self.objects);
+        self.policies.follow(&self.objects);
         start::keep(&self.objects, &self.bootstrap, &self.tasks);
         self.hooks.all_done();
         Ok(())
