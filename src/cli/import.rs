@@ -44,7 +44,7 @@ pub fn command() -> Command {
              *.log, *.json, *.jsonl, *.ndjson, *.txt and *.audit.",
         )
         .after_help(
-            "Examples:\n  verbatim import /var/log/kubernetes/audit/\n  zcat old/*.gz | verbatim import -\n  verbatim import --cluster prod audit.log.gz\n\n\
+            "Examples:\n  verbatim import /var/log/kubernetes/audit/\n  zcat old/*.gz | verbatim import -\n  verbatim import --of-cluster prod audit.log.gz\n\n\
              Exit codes: 0 everything was taken, 1 some lines are no audit events, 2 the import failed.",
         )
         .arg(
@@ -55,8 +55,8 @@ pub fn command() -> Command {
                 .help("Files and folders; - is standard input"),
         )
         .arg(
-            Arg::new("cluster")
-                .long("cluster")
+            Arg::new("of-cluster")
+                .long("of-cluster")
                 .value_name("NAME")
                 .help("Cluster that the events are of; searched for as cluster:NAME"),
         )
@@ -88,7 +88,7 @@ pub fn command() -> Command {
 pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let files = matches.get_many::<String>("files").into_iter().flatten();
     let inputs: Vec<Input> = files.map(|f| Input::of(f)).collect();
-    let cluster = matches.get_one::<String>("cluster").cloned();
+    let cluster = matches.get_one::<String>("of-cluster").cloned();
     let mut bar = Bar::new(!matches.get_flag("quiet") && std::io::stderr().is_terminal());
     let began = Instant::now();
     let outcome = match matches.get_one::<String>("data-dir") {

@@ -575,7 +575,7 @@ fn a_get_that_executes_needs_create() {
 fn websocket(server: &Server, path: &str, protocol: &str, messages: u32) -> Vec<String> {
     let pki = server.data().join("pki");
     let output = Command::new("python3")
-        .arg(project().join("tests/system/websocket.py"))
+        .arg(project().join("tests/system/websocket_client.py"))
         .arg(server.port.to_string())
         .args([
             pki.join("ca.crt"),

@@ -271,7 +271,7 @@ fn thread_32_thread_33_a_log_of_kube_apiserver_is_imported_and_says_who_deleted_
     );
     let log = log.display().to_string();
     let import = |args: &[&str]| {
-        let mut all = vec!["import", &log, "--cluster", "old", "-o", "json"];
+        let mut all = vec!["import", &log, "--of-cluster", "old", "-o", "json"];
         all.extend_from_slice(args);
         let output = verbatim(&server, &all);
         let stderr = String::from_utf8_lossy(&output.stderr);

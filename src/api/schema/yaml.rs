@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libyaml_safer::{Error, ErrorKind, Event, EventData, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
@@ -16,6 +17,8 @@ const DEPTH_MAX: usize = super::decode::DEPTH_MAX;
 
 /// Values that aliases may expand to in all.
 const EXPANDED_MAX: usize = 400_000;
+/// What yaml.v2 says of a tag that something sticks to.
+const UNFINISHED_TAG: &str = "yaml: did not find expected whitespace or line break";
 
 /// YAML as JSON.
 #[derive(Debug)]
@@ -122,7 +125,11 @@ impl Reader<'_> {
     }
 
     fn next(&mut self) -> Result<Event, String> {
-        self.parser.parse().map_err(|error| describe(&error))
+        // libyaml-safer has a panic for a comma right behind a tag, where libyaml has this error.
+        let parsed = catch_unwind(AssertUnwindSafe(|| self.parser.parse()));
+        parsed
+            .map_err(|_| UNFINISHED_TAG.to_string())?
+            .map_err(|error| describe(&error))
     }
 
     fn node(&mut self, event: Event, depth: usize) -> Result<std::rc::Rc<Node>, String> {

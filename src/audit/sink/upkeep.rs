@@ -148,7 +148,16 @@ fn first_header(path: &Path, kept: &[(DateTime<Utc>, PathBuf)]) -> io::Result<Op
     Ok(None)
 }
 
+/// Compresses a backup, unless somebody else does: another log on this path may have been closed a
+/// moment ago, with its upkeep still under way.
 fn compress(path: &Path) -> io::Result<()> {
+    let mut plain = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    if plain.try_lock().is_err() || !path.exists() {
+        return Ok(());
+    }
     let target = compressed_path(path);
     let partial = path.with_extension("partial");
     let out = OpenOptions::new()
@@ -158,7 +167,7 @@ fn compress(path: &Path) -> io::Result<()> {
         .mode(0o600)
         .open(&partial)?;
     let mut encoder = GzEncoder::new(io::BufWriter::new(out), Compression::default());
-    io::copy(&mut File::open(path)?, &mut encoder)?;
+    io::copy(&mut plain, &mut encoder)?;
     let mut out = encoder.finish()?;
     out.flush()?;
     // The plain file goes: the compressed one must be there after a power cut.

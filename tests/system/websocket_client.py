@@ -1,6 +1,6 @@
 """A WebSocket client: prints the status line, the chosen subprotocol, then each message as a line of JSON.
 
-    websocket.py PORT CA CERTIFICATE KEY PATH PROTOCOL MESSAGES
+    websocket_client.py PORT CA CERTIFICATE KEY PATH PROTOCOL MESSAGES
 """
 import base64
 import hashlib
