@@ -446,11 +446,8 @@ fn thread_06_tenants_see_the_record_of_their_namespace_only() {
         "--field-selector",
         "verb=create",
     ]));
-    kubectl(
-        &server,
-        &["-n", "blue", "create", "configmap", "secret-plan"],
-    );
-    kubectl(&server, &["-n", "red", "create", "configmap", "seen"]);
-    let line = lines.expect(&["configmaps/se"]);
-    assert!(line.contains("configmaps/seen"), "{line}");
+    kubectl(&server, &["-n", "blue", "create", "configmap", "wx-plan"]);
+    kubectl(&server, &["-n", "red", "create", "configmap", "wx-seen"]);
+    let line = lines.expect(&["configmaps/wx-"]);
+    assert!(line.contains("configmaps/wx-seen"), "{line}");
 }
