@@ -277,9 +277,12 @@ fn put_either(out: &mut Vec<u8>, value: &Value, options: &[crate::api::schema::S
     }
 }
 
-/// Lists whose Go type has a name of its own (`v1.Verbs`) are messages.
+/// Lists of strings whose Go type has a name of its own (`v1.Verbs`) are messages.
 fn is_message_list(schema: &Schema) -> bool {
-    matches!(schema.node, Node::List(_)) && !schema.go_type.starts_with("[]")
+    let Node::List(list) = &schema.node else {
+        return false;
+    };
+    matches!(list.items.node, Node::String) && !schema.go_type.starts_with("[]")
 }
 
 // ---- reading ----
