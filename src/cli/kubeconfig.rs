@@ -50,6 +50,7 @@ pub fn args() -> Vec<Arg> {
     vec![
         value("kubeconfig", "Kubeconfig file").value_name("FILE"),
         value("context", "Context of the kubeconfig to use").value_name("NAME"),
+        value("cluster", "Cluster of the kubeconfig to use").value_name("NAME"),
         value("user", "User of the kubeconfig to use").value_name("NAME"),
         value("server", "URL of the server")
             .short('s')
@@ -81,8 +82,8 @@ pub fn target(matches: &ArgMatches) -> anyhow::Result<Login> {
     let paths = find(flag("kubeconfig"));
     let choice = Choice {
         context: flag("context"),
+        cluster: flag("cluster"),
         user: flag("user"),
-        ..Choice::default()
     };
     let has_credentials = flag("token").is_some() || flag("client-certificate").is_some();
     let mut login = match paths.is_empty() {
