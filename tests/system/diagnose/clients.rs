@@ -324,9 +324,13 @@ fn malformed(lab: &mut Lab) {
         &service.to_string(),
     );
     lab.check(&answer, 422, "invalid", "spec.ports");
-    let big = write(lab.dir.path(), "big.json", &"x".repeat(4 * 1024 * 1024));
+    let big = write(
+        lab.dir.path(),
+        "big.json",
+        &"x".repeat(3 * 1024 * 1024 + 1000),
+    );
     let answer = lab.admin("POST", MAPS, &format!("@{}", big.display()));
-    lab.check(&answer, 413, "too-large", "4194304 bytes");
+    lab.check(&answer, 413, "too-large", "3146728 bytes");
     let admin = "Authorization: Bearer admin-token";
     let plain = "Content-Type: text/plain";
     let answer = lab.send(MAPS, &["-H", admin, "-H", plain, "-d", &map("b")]);
