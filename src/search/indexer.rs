@@ -1,7 +1,7 @@
 //! The indexer thread: follows the logs, fills the partitions, commits, rebuilds, retains.
 //!
 //! One thread owns the followers and all writers. Others talk to it through [`Request`]s and look at
-//! the partitions through [`Shared`](crate::search::days::Shared).
+//! the partitions through [`Shared`].
 
 use std::io;
 use std::path::PathBuf;
