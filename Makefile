@@ -24,12 +24,12 @@ install: build
 
 # Runs everything, against real programs: etcd, kubectl, the Python client, kube-rs.
 test: build-tools test-tools
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/test
 
 # Plays the recorded exchanges with a real kube-apiserver; prints a line per topic.
 golden: build-tools test-tools
 	cargo build --locked
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/golden
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/golden
 
 # How fast the record is indexed and searched: prints a table with the targets.
 bench-record: build
@@ -62,8 +62,8 @@ check: build-tools
 
 # protoc, for the etcd client.
 build-tools:
-	@scripts/install build
+	@.ci/install build
 
 # etcd, kubectl and the Python client.
 test-tools:
-	@scripts/install test
+	@.ci/install test

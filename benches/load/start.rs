@@ -85,24 +85,37 @@ pub(crate) async fn measure(start: Start, options: &Options) -> Result<Started> 
     Ok(out)
 }
 
-/// Until the cache answers a list of that many pods.
+/// Until the cache of pods says that it was filled (a read before would be answered by the store), and
+/// lists that many.
 async fn wait_for_pods(server: &Server, pods: usize) -> Result<()> {
     let give_up = Instant::now() + CACHE_WAIT;
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods?limit=1");
-    loop {
-        if let Ok(list) = server.administer("GET", &path, "").await {
-            let list: serde_json::Value = serde_json::from_slice(&list)?;
-            let shown = list["items"].as_array().map_or(0, Vec::len);
-            let more = list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0);
-            if shown + more as usize >= pods {
-                return Ok(());
-            }
-        }
+    while !is_filled(&server.administer("GET", "/metrics", "").await?) {
         if Instant::now() > give_up {
             bail!("the cache of pods was not filled in {CACHE_WAIT:?}");
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods?limit=1");
+    let list = server.administer("GET", &path, "").await;
+    if pods == 0 {
+        return Ok(());
+    }
+    let list: serde_json::Value = serde_json::from_slice(&list?)?;
+    let shown = list["items"].as_array().map_or(0, Vec::len);
+    let more = list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0);
+    if shown + (more as usize) < pods {
+        bail!("the cache has {} pods of {pods}", shown + more as usize);
+    }
+    Ok(())
+}
+
+/// Whether the metrics say that the cache of pods was filled.
+fn is_filled(metrics: &[u8]) -> bool {
+    const FILLED: &str =
+        "apiserver_watch_cache_initializations_total{group=\"\",resource=\"pods\"} ";
+    let metrics = String::from_utf8_lossy(metrics);
+    let count = metrics.lines().find_map(|line| line.strip_prefix(FILLED));
+    count.is_some_and(|count| count != "0")
 }
 
 /// An etcd with pods as a server stored one.
