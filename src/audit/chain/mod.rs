@@ -20,7 +20,8 @@
 //!   missing, inserted or moved line, a missing file, a cut end.
 //! - A change to log and chain together is found from the next checkpoint on: whoever lacks the key
 //!   cannot sign what the changed chain comes to. The place is then named as the events between two
-//!   checkpoints.
+//!   checkpoints, or between one and the end of the file: the header of the next file says what that
+//!   was, and a checkpoint of any later file vouches for it.
 //! - A log cut back together with its chain and the checkpoints beside it is found from a copy of the
 //!   checkpoints that is kept elsewhere (`--audit-checkpoint-copy`,
 //!   `--audit-checkpoint-webhook-config-file`). So is a log rewritten by somebody who stole the key.

@@ -2,6 +2,9 @@
 //!
 //! A thread of its own makes log and chain durable, signs and writes; the write path only tells it how
 //! far the log has come. The log sink starts it and ends it.
+//!
+//! The end of a file is always signed: it waits in a queue until it is, and where that is full the
+//! writer signs it itself before it goes on. What is signed in between may be skipped.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,8 +26,8 @@ use super::writer::Chain;
 use crate::audit::metrics::Metrics;
 use crate::audit::sink::webhook::Poster;
 
-/// Finished files that wait for their checkpoint.
-const PENDING_MAX: usize = 64;
+/// Finished files that wait for their checkpoint. Each keeps two files open.
+const FINISHED_MAX: usize = 64;
 /// How long a receiver that failed is left alone.
 const POST_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// A checkpoint that could not be written is tried again after this time.
@@ -85,7 +88,10 @@ pub struct Notary {
     key: SigningKey,
     path: PathBuf,
     metrics: Metrics,
-    pending: Mutex<VecDeque<(CheckpointKind, Place)>>,
+    /// Ends of files that are still to be signed, oldest first.
+    finished: Mutex<VecDeque<Place>>,
+    /// Held while these are signed: whoever has had it knows that none is under way.
+    signing: Mutex<()>,
     wake: Condvar,
     /// Events in the last checkpoint.
     signed: AtomicU64,
@@ -126,7 +132,8 @@ impl Notary {
             key,
             path,
             metrics,
-            pending: Mutex::default(),
+            finished: Mutex::default(),
+            signing: Mutex::new(()),
             wake: Condvar::new(),
             signed: AtomicU64::new(last.as_ref().map_or(0, |c| c.count)),
             writing: Mutex::new(()),
@@ -154,33 +161,32 @@ impl Notary {
             some => some,
         };
         let mut due = Instant::now() + interval;
+        let mut is_signed = true;
         loop {
-            let next = {
-                let mut pending = self.pending.lock();
-                if pending.is_empty() && !self.ended.load(Ordering::Acquire) {
-                    self.wake.wait_until(&mut pending, due);
+            let has_finished = {
+                let mut finished = self.finished.lock();
+                let is_idle = finished.is_empty() || !is_signed;
+                if is_idle && !self.ended.load(Ordering::Acquire) {
+                    self.wake.wait_until(&mut finished, due);
                 }
-                pending.pop_front()
+                !finished.is_empty()
             };
             if self.ended.load(Ordering::Acquire) {
                 return;
             }
-            if let Some((kind, place)) = next {
-                self.sign(kind, &place);
-                continue;
+            is_signed = match has_finished {
+                true => self.sign_finished(),
+                false => match place() {
+                    Some(Some(place)) => self.sign(CheckpointKind::Periodic, &place),
+                    Some(None) => false,
+                    None => return,
+                },
+            };
+            match is_signed {
+                true if has_finished => {}
+                true => due = Instant::now() + interval,
+                false => due = Instant::now() + interval.min(WRITE_RETRY_INTERVAL),
             }
-            let Some(place) = place() else {
-                return;
-            };
-            let is_signed = match place {
-                Some(place) => self.sign(CheckpointKind::Periodic, &place),
-                None => false,
-            };
-            let wait = match is_signed {
-                true => interval,
-                false => interval.min(WRITE_RETRY_INTERVAL),
-            };
-            due = Instant::now() + wait;
         }
     }
 
@@ -193,7 +199,7 @@ impl Notary {
 
     /// The thread ends.
     pub fn end(&self) {
-        let _pending = self.pending.lock();
+        let _finished = self.finished.lock();
         self.ended.store(true, Ordering::Release);
         self.wake.notify_all();
     }
@@ -206,15 +212,37 @@ impl Notary {
         }
     }
 
-    /// A file of the log is finished; its last event gets a checkpoint.
+    /// A file of the log is finished; its last event gets a checkpoint. Waits for the disk when too
+    /// many files do.
     pub fn file_finished(&self, chain: &Chain, log: &File) {
-        let mut pending = self.pending.lock();
-        if pending.len() < PENDING_MAX
-            && let Some(place) = Place::of(chain, log)
-        {
-            pending.push_back((CheckpointKind::Rotation, place));
+        let Some(place) = Place::of(chain, log) else {
+            let unknown = io::Error::other("the end of a file is not in its chain");
+            self.count("log", Err(unknown));
+            return;
+        };
+        let mut finished = self.finished.lock();
+        if finished.len() < FINISHED_MAX {
+            finished.push_back(place);
+            self.wake.notify_all();
+            return;
         }
-        self.wake.notify_all();
+        drop(finished);
+        // Not by way of the thread: it may be waiting for the log, which the caller holds.
+        self.sign(CheckpointKind::Rotation, &place);
+    }
+
+    /// Signs the ends of all files that wait for it. Answers whether none is left.
+    pub fn sign_finished(&self) -> bool {
+        let _turn = self.signing.lock();
+        loop {
+            let Some(place) = self.finished.lock().pop_front() else {
+                return true;
+            };
+            if !self.sign(CheckpointKind::Rotation, &place) {
+                self.finished.lock().push_front(place);
+                return false;
+            }
+        }
     }
 
     /// Signs at once, unless the last checkpoint says the same. Answers whether nothing is left to

@@ -507,6 +507,7 @@ impl Sink for LogSink {
             return;
         };
         let place = self.shared.target.lock().place();
+        notary.sign_finished();
         if let Some(place) = place {
             notary.sign(CheckpointKind::Shutdown, &place);
         }

@@ -23,7 +23,7 @@ use crate::audit::sink::upkeep::backups;
 
 const EVENTS: u64 = 100_000;
 const MUTATIONS: usize = 200;
-const FILE_BYTES: u64 = 1_000_000;
+const FILE_BYTES: u64 = 300_000;
 
 /// A log on the disk, what its files say untouched, and the way back.
 struct Subject {

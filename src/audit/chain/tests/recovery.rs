@@ -5,9 +5,10 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::{Log, end, event, write};
-use crate::audit::chain::format::{ENTRY_BYTES, chain_path, checkpoints_path};
+use crate::audit::chain::format::{ENTRY_BYTES, Entry, chain_path, checkpoints_path};
 use crate::audit::chain::verify::{ProblemKind, Progress, Question, verify};
-use crate::audit::chain::{CheckpointKind, notary};
+use crate::audit::chain::writer::ChainFile;
+use crate::audit::chain::{CheckpointKind, Hash, notary};
 use crate::audit::metrics::Metrics;
 use crate::audit::sink::Sink;
 use crate::audit::sink::log::LogSink;
@@ -331,4 +332,86 @@ fn thread_18_what_is_done_to_the_log_while_it_is_written_is_told_and_located() {
     assert!(backup_chains(&log.path()).expect("lists").len() >= 2);
     let checkpoints = notary::read(&checkpoints_path(&log.path())).expect("can be read");
     assert!(!checkpoints.is_empty());
+}
+
+/// Numbers of the last events of all finished files, and of the checkpoints made of such.
+fn ends_and_signed(log: &Log) -> (Vec<u64>, Vec<u64>) {
+    let chains = backup_chains(&log.path()).expect("lists");
+    let ends = chains.iter().map(|(_, path)| {
+        let chain = ChainFile::open(path).expect("can be read");
+        chain.and_then(|c| c.head().ok()).expect("a head").count
+    });
+    let signed = log.checkpoints().into_iter();
+    let signed = signed.filter(|c| c.kind == CheckpointKind::Rotation);
+    let mut signed: Vec<u64> = signed.map(|c| c.count).collect();
+    signed.sort_unstable();
+    (ends.collect(), signed)
+}
+
+#[test]
+fn the_end_of_every_file_is_signed_however_fast_they_rotate() {
+    let log = Log::new("a");
+    let mut options = log.options();
+    options.rotation.max_bytes = 600;
+    let sink = log.open_with(&options);
+    write(&sink, "a", 0..1000);
+    end(sink);
+    let (ends, signed) = ends_and_signed(&log);
+    assert!(ends.len() > 300, "{}", ends.len());
+    assert_eq!(ends, signed);
+    log.assert_whole();
+}
+
+#[test]
+fn the_end_of_a_file_waits_until_it_can_be_signed() {
+    let log = Log::new("a");
+    let mut options = log.options();
+    options.rotation.max_bytes = 600;
+    let sink = log.open_with(&options);
+    let checkpoints = checkpoints_path(&log.path());
+    let kept = fs::read(&checkpoints).expect("the checkpoint of the start");
+    fs::remove_file(&checkpoints).expect("deletes");
+    fs::create_dir(&checkpoints).expect("something that cannot be written");
+    write(&sink, "a", 0..40);
+    fs::remove_dir(&checkpoints).expect("deletes");
+    fs::write(&checkpoints, kept).expect("writes");
+    end(sink);
+    let (ends, signed) = ends_and_signed(&log);
+    assert_eq!(ends, signed);
+    log.assert_whole();
+}
+
+#[test]
+fn a_file_is_found_rewritten_also_when_a_crash_left_its_end_unsigned() {
+    let log = Log::new("a");
+    let mut options = log.options();
+    (options.rotation.max_bytes, options.rotation.max_backups) = (20_000, 0);
+    let sink = log.open_with(&options);
+    write(&sink, "a", 0..200);
+    end(sink);
+    let checkpoints = checkpoints_path(&log.path());
+    let text = fs::read_to_string(&checkpoints).expect("checkpoints");
+    let kept = text.split_inclusive('\n');
+    let kept: String = kept.filter(|l| !l.contains("\"rotation\"")).collect();
+    fs::write(&checkpoints, kept).expect("writes");
+    log.assert_whole();
+
+    let (_, edited) = backups(&log.path()).expect("lists").remove(0);
+    let text = fs::read_to_string(&edited).expect("a log");
+    fs::write(&edited, text.replacen("alice", "carol", 1)).expect("writes");
+    let path = chain_path(&edited);
+    let chain = fs::read_to_string(&path).expect("a chain");
+    let header = chain.lines().next().expect("a header");
+    let mut head = Hash::of(header.as_bytes());
+    let mut forged = format!("{header}\n").into_bytes();
+    let mut offset = 0;
+    for line in fs::read_to_string(&edited).expect("a log").lines() {
+        head = head.link(line.as_bytes());
+        offset += line.len() as u64 + 1;
+        Entry { hash: head, offset }.push(&mut forged);
+    }
+    fs::write(&path, forged).expect("writes");
+    let problems = &log.verify().logs[0].problems;
+    let places: Vec<_> = problems.iter().map(|p| (p.kind, &p.file, p.line)).collect();
+    assert_eq!(places, [(ProblemKind::Rewritten, &edited, Some(1))]);
 }

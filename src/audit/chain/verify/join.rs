@@ -100,11 +100,14 @@ impl Log<'_> {
     fn report(mut self, id: &str) -> LogReport {
         self.leave_out_deleted();
         self.check_begin();
+        let good = self.good_checkpoints();
+        let signed = self.signed_files(&good);
         for index in 0..self.files.len() {
             self.check_file(index);
-            self.check_next(index);
+            self.check_next(index, &signed);
         }
-        let good = self.check_checkpoints();
+        self.check_checkpoints(&good);
+        self.check_ends(&good, &signed);
         self.date_problems(&good);
         let (first, last) = (self.files.first(), self.files.last());
         let named = self.files.iter().map(|(h, _)| (&h.server, &h.name)).next();
@@ -305,7 +308,7 @@ impl Log<'_> {
     }
 
     /// The step from one file to the next.
-    fn check_next(&mut self, index: usize) {
+    fn check_next(&mut self, index: usize, signed: &[bool]) {
         let (header, report) = self.files[index];
         let Some((next, next_report)) = self.files.get(index + 1).copied() else {
             return;
@@ -340,7 +343,7 @@ impl Log<'_> {
                 Some(from),
                 Some(to + 1 - from),
             );
-        } else if next.first <= end || next.file != header.file + 1 || next.previous != report.end {
+        } else if !self.follows(index) && !self.is_next_signed(index, signed) {
             let chain = next_report.chain.clone().unwrap_or_default();
             let message = format!(
                 "this file does not follow {}: its chain file, or that one's, was changed",
@@ -352,42 +355,84 @@ impl Log<'_> {
         }
     }
 
-    /// Every checkpoint says what the chain says. Answers those that hold.
-    fn check_checkpoints(&mut self) -> Vec<Checkpoint> {
-        let mut good: Vec<Checkpoint> = Vec::new();
-        let checkpoints = std::mem::take(&mut self.checkpoints);
-        let begin = self
-            .files
-            .first()
-            .map_or(u64::MAX, |(header, _)| header.file);
-        let mut is_rewritten = false;
-        for checkpoint in &checkpoints {
-            if checkpoint.kind == CheckpointKind::Retention || checkpoint.file < begin {
+    /// Whether the next file begins where this one ends.
+    fn follows(&self, index: usize) -> bool {
+        let (header, report) = self.files[index];
+        let (next, _) = self.files[index + 1];
+        let end = header.first + report.entries - 1;
+        next.first == end + 1 && next.file == header.file + 1 && next.previous == report.end
+    }
+
+    /// For which files a checkpoint vouches, and so for what their headers say of the file before:
+    /// every hash of a chain comes from its header, and that of the next file from its end.
+    fn signed_files(&self, good: &[Checkpoint]) -> Vec<bool> {
+        let mut signed = vec![false; self.files.len()];
+        for index in (0..self.files.len()).rev() {
+            let (header, report) = self.files[index];
+            let has_own = || good.iter().any(|c| c.file == header.file);
+            let is_followed = signed.get(index + 1) == Some(&true) && self.follows(index);
+            signed[index] = report.problem.is_none() && (is_followed || has_own());
+        }
+        signed
+    }
+
+    /// Whether the next file is this one's successor by its numbers, and signed.
+    fn is_next_signed(&self, index: usize, signed: &[bool]) -> bool {
+        let (header, report) = self.files[index];
+        self.files.get(index + 1).is_some_and(|(next, _)| {
+            next.file == header.file + 1
+                && next.first == header.first + report.entries
+                && signed[index + 1]
+        })
+    }
+
+    /// A file that does not end as the signed header of the next one says was rewritten. This finds
+    /// it also when a crash came before its end had a checkpoint of its own.
+    fn check_ends(&mut self, good: &[Checkpoint], signed: &[bool]) {
+        for index in 0..self.files.len() {
+            if !self.is_next_signed(index, signed) || self.follows(index) {
                 continue;
             }
-            match self.hash_at(checkpoint) {
-                Held::Here(hash) if hash == checkpoint.hash => good.push((*checkpoint).clone()),
-                Held::Here(_) if !is_rewritten => {
-                    is_rewritten = true;
-                    let found = self.rewritten(checkpoint, good.last());
-                    // Where the exact place is known it says enough.
-                    let range = found.event.unwrap_or(0)..=checkpoint.count;
-                    let is_known = |p: &Problem| p.event.is_some_and(|e| range.contains(&e));
-                    if !self.problems.iter().any(is_known) {
-                        self.problems.push(found);
-                    }
-                }
-                Held::Here(_) | Held::Elsewhere | Held::Nowhere => {}
-            }
+            let (header, report) = self.files[index];
+            let end = header.first + report.entries - 1;
+            let before = good.iter().filter(|c| c.file == header.file);
+            let from = before.map(|c| c.count).max().unwrap_or(header.first - 1) + 1;
+            let why = "are not those that the signed chain of the next file follows";
+            self.add_rewritten(from, end, why);
         }
-        let last = checkpoints
-            .iter()
-            .filter(|c| c.kind != CheckpointKind::Retention);
-        if let Some(last) = last.max_by_key(|c| c.count) {
+    }
+
+    /// Checkpoints that say what the chain says, in the order of their counts.
+    fn good_checkpoints(&self) -> Vec<Checkpoint> {
+        let is_good = |c: &&&Checkpoint| matches!(self.hash_at(c), Held::Here(h) if h == c.hash);
+        let told = self.told_checkpoints();
+        told.filter(is_good).map(|c| (*c).clone()).collect()
+    }
+
+    /// Checkpoints about events that are still there.
+    fn told_checkpoints(&self) -> impl Iterator<Item = &&Checkpoint> {
+        let begin = self.files.first().map_or(u64::MAX, |(h, _)| h.file);
+        let is_told =
+            move |c: &&&Checkpoint| c.kind != CheckpointKind::Retention && c.file >= begin;
+        self.checkpoints.iter().filter(is_told)
+    }
+
+    /// The first checkpoint that does not say what the chain says, and the last one of all.
+    fn check_checkpoints(&mut self, good: &[Checkpoint]) {
+        let is_bad = |c: &&&Checkpoint| matches!(self.hash_at(c), Held::Here(h) if h != c.hash);
+        let bad = self.told_checkpoints().find(is_bad).copied();
+        if let Some(bad) = bad {
+            let place = |c: &Checkpoint| (c.file, c.count);
+            let before = good.iter().rfind(|c| place(c) < place(bad));
+            let from = before.map_or(0, |c| c.count) + 1;
+            let why = format!("are not those of the checkpoint of {}", bad.time);
+            self.add_rewritten(from, bad.count, &why);
+        }
+        let last = self.checkpoints.iter();
+        let last = last.filter(|c| c.kind != CheckpointKind::Retention);
+        if let Some(last) = last.max_by_key(|c| c.count).copied() {
             self.check_tail(last);
         }
-        self.checkpoints = checkpoints;
-        good
     }
 
     fn hash_at(&self, checkpoint: &Checkpoint) -> Held {
@@ -410,20 +455,18 @@ impl Log<'_> {
         }
     }
 
-    /// Log and chain agree and a checkpoint does not.
-    fn rewritten(&self, checkpoint: &Checkpoint, before: Option<&Checkpoint>) -> Problem {
-        let from = before.map_or(0, |c| c.count) + 1;
+    /// Log and chain agree and what was signed does not. Where the exact place is known that says
+    /// enough.
+    fn add_rewritten(&mut self, from: u64, to: u64, why: &str) {
+        let is_known = |p: &Problem| p.event.is_some_and(|e| (from..=to).contains(&e));
+        if self.problems.iter().any(is_known) {
+            return;
+        }
         let (path, line) = self.place_of(from);
-        let message = format!(
-            "log and chain were rewritten: events {from} to {} are not those of the checkpoint of {}",
-            checkpoint.count, checkpoint.time
-        );
+        let message = format!("log and chain were rewritten: events {from} to {to} {why}");
         let mut found = problem(&path, ProblemKind::Rewritten, line, message);
-        (found.event, found.count) = (
-            Some(from),
-            Some((checkpoint.count + 1).saturating_sub(from)),
-        );
-        found
+        (found.event, found.count) = (Some(from), Some((to + 1).saturating_sub(from)));
+        self.problems.push(found);
     }
 
     /// Where an event stands.
