@@ -96,6 +96,7 @@ fn text(explanation: &Value, has_colour: bool) -> String {
         }
     };
     line("Request", get(&explanation["metadata"]["name"]));
+    line("Cluster", get(&explanation["cluster"]));
     line("When", get(&explanation["metadata"]["creationTimestamp"]));
     line("Asked", get(&explanation["asked"]));
     line(

@@ -74,7 +74,8 @@ pub fn of_event(event: &Value, trace: &Trace) -> Vec<Evidence> {
             out.push(Evidence::new(EvidenceKind::Event, key.as_str(), text));
         }
     }
-    for stage in &trace.stages {
+    // Another server's are its annotations.
+    for stage in trace.stages.iter().filter(|_| trace.is_ours) {
         let reason = match stage.reason.as_str() {
             "" => String::new(),
             reason => format!(": {reason}"),

@@ -4,14 +4,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::yaml;
-use crate::authorization::rbac::explain::NearMiss;
+use crate::authorization::rbac::explain::{NearMiss, Suggestion, suggestion};
 use crate::diagnose::access::{AccessExplainer, acting_user, asked, in_words};
 use crate::diagnose::cause::{Cause, Certainty, Class};
 use crate::diagnose::causes;
 use crate::diagnose::evidence::{self, Evidence, EvidenceKind};
 use crate::diagnose::live::{self, Sources};
-use crate::diagnose::trace::Trace;
-use crate::request::Attributes;
+use crate::diagnose::trace::{Trace, cluster_of};
+use crate::request::{Attributes, RequestInfo};
 use crate::search::api::{GROUP, VERSION};
 
 /// The answer to "why".
@@ -24,6 +24,9 @@ pub struct Explanation {
     pub api_version: String,
     /// Name (the audit ID) and time.
     pub metadata: Value,
+    /// The cluster that the event was collected from, if not this server's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
     /// HTTP status code.
     pub code: u64,
     /// `403 Forbidden`, `200`.
@@ -111,22 +114,15 @@ pub fn explain(events: &[Value], access: Option<&dyn AccessExplainer>) -> Option
     let info = asked(event);
     let mut evidence = evidence::of_event(event, &trace);
     let mut cause = causes::cause(event, &trace);
-    let (mut nearest, mut manifests, mut commands) = (Vec::new(), String::new(), Vec::new());
+    let mut grant = Grant::default();
     if let Some(access) = access
         && cause.class == Class::Forbidden
     {
-        let user = acting_user(event);
-        let found = access.explain(&Attributes::of(&info, &user));
-        let text = format!("RBAC now: {}", found.question);
-        evidence.push(Evidence::new(EvidenceKind::Rbac, "", text));
-        cause = refusal(cause, found.allowed, &found.question);
-        if let Some(suggestion) = found.suggestion {
-            let documents: Vec<String> = suggestion.manifests.iter().map(yaml::to_yaml).collect();
-            manifests = documents.join("---\n");
-            commands = suggestion.commands;
-        }
-        nearest = found.near_misses;
+        grant = Grant::of(event, &trace, &info, access);
+        evidence.extend(grant.evidence.take());
+        cause = grant.refusal(cause);
     }
+    let (manifests, commands) = grant.texts();
     let status = &event["responseStatus"];
     let code = status["code"].as_u64().unwrap_or_default();
     let reason = status["reason"].as_str().unwrap_or_default();
@@ -134,6 +130,7 @@ pub fn explain(events: &[Value], access: Option<&dyn AccessExplainer>) -> Option
         kind: "Explanation",
         api_version: format!("{GROUP}/{VERSION}"),
         metadata: metadata(event),
+        cluster: cluster_of(event).unwrap_or_default().to_string(),
         code,
         outcome: format!("{code} {reason}").trim_end().to_string(),
         runbook: match cause.class.runbook() {
@@ -149,7 +146,7 @@ pub fn explain(events: &[Value], access: Option<&dyn AccessExplainer>) -> Option
         caller: caller(event, &trace),
         asked: in_words(&info),
         evidence,
-        nearest,
+        nearest: grant.nearest,
         manifests,
         commands,
         same_audit_id: others(events, event),
@@ -171,9 +168,10 @@ pub async fn explain_live(
 }
 
 /// What tells requests with the same audit ID apart.
-fn identity(event: &Value) -> (&str, String) {
+fn identity(event: &Value) -> (&str, String, Option<&str>) {
     let received = event["requestReceivedTimestamp"].as_str();
-    (received.unwrap_or_default(), Trace::of(event).request_id)
+    let id = Trace::of(event).request_id;
+    (received.unwrap_or_default(), id, cluster_of(event))
 }
 
 /// The events of the request that arrived last.
@@ -218,6 +216,94 @@ fn last_event<'a>(events: &[&'a Value]) -> Option<&'a Value> {
     let of_stage = |stage: &&str| events.iter().find(|e| e["stage"] == **stage);
     let found = ORDER.iter().find_map(of_stage);
     found.or_else(|| events.first()).copied()
+}
+
+/// What would have allowed a request that authorization refused.
+#[derive(Default)]
+struct Grant {
+    origin: Origin,
+    evidence: Option<Evidence>,
+    is_allowed_now: bool,
+    question: String,
+    nearest: Vec<NearMiss>,
+    suggestion: Option<Suggestion>,
+}
+
+/// Whose rules decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Origin {
+    /// This server's.
+    #[default]
+    Here,
+    /// Those of another API server, perhaps of the same cluster.
+    Unknown,
+    /// Those of another cluster.
+    Elsewhere,
+}
+
+impl Origin {
+    fn of(event: &Value, trace: &Trace) -> Self {
+        match cluster_of(event) {
+            Some(_) => Origin::Elsewhere,
+            None if trace.is_ours => Origin::Here,
+            None => Origin::Unknown,
+        }
+    }
+}
+
+impl Grant {
+    fn of(event: &Value, trace: &Trace, info: &RequestInfo, access: &dyn AccessExplainer) -> Self {
+        let user = acting_user(event);
+        let attributes = Attributes::of(info, &user);
+        let origin = Origin::of(event, trace);
+        if origin == Origin::Elsewhere {
+            return Grant {
+                origin,
+                suggestion: Some(suggestion(&attributes)),
+                ..Grant::default()
+            };
+        }
+        let found = access.explain(&attributes);
+        let whose = match origin {
+            Origin::Here => "RBAC now",
+            _ => "RBAC of this server now",
+        };
+        let text = format!("{whose}: {}", found.question);
+        Grant {
+            origin,
+            evidence: Some(Evidence::new(EvidenceKind::Rbac, "", text)),
+            is_allowed_now: found.allowed,
+            question: found.question,
+            nearest: found.near_misses,
+            suggestion: found.suggestion,
+        }
+    }
+
+    /// The smallest grant, as YAML and as commands.
+    fn texts(&mut self) -> (String, Vec<String>) {
+        let Some(suggestion) = self.suggestion.take() else {
+            return Default::default();
+        };
+        let documents: Vec<String> = suggestion.manifests.iter().map(yaml::to_yaml).collect();
+        (documents.join("---\n"), suggestion.commands)
+    }
+
+    /// The recorded cause with what the rules say. Another API server's rules are not known here.
+    fn refusal(&self, recorded: Cause) -> Cause {
+        let fix = match self.origin {
+            Origin::Here => return refusal(recorded, self.is_allowed_now, &self.question),
+            Origin::Elsewhere => {
+                "if they should be allowed to, apply the role and binding below in that cluster"
+            }
+            Origin::Unknown => {
+                "another API server refused it: if its rules are those of this server, see below what is missing"
+            }
+        };
+        Cause {
+            fix: vec![fix.to_string()],
+            ..recorded
+        }
+    }
 }
 
 /// What RBAC says now, over what the record says.
@@ -306,6 +392,38 @@ mod tests {
                 explanation.manifests
             );
         }
+    }
+
+    #[test]
+    fn thread_32_another_api_server_s_refusal_is_not_measured_by_our_rules() {
+        let rbac = Rbac::new();
+        let mut event = forbidden();
+        event["annotations"] = json!({"authorization.k8s.io/decision": "forbid"});
+        let is_rbac = |e: &Evidence| e.kind == EvidenceKind::Rbac;
+
+        // Perhaps it was this cluster's, before: what our rules say is evidence, not the cause.
+        let found = explain(&[event.clone()], Some(&*rbac)).expect("an explanation");
+        assert_eq!(
+            (found.class, found.certainty),
+            (Class::Forbidden, Certainty::Certain)
+        );
+        assert_eq!(found.cause, "no authorizer allowed it");
+        let told = found.evidence.iter().find(|e| is_rbac(e));
+        let told = told.expect("RBAC's word").text.clone();
+        assert!(told.starts_with("RBAC of this server now"), "{told}");
+
+        event["annotations"][crate::search::CLUSTER_ANNOTATION] = json!("old");
+        let found = explain(&[event], Some(&*rbac)).expect("an explanation");
+        assert_eq!(
+            (found.cluster.as_str(), found.class),
+            ("old", Class::Forbidden)
+        );
+        assert!(!found.evidence.iter().any(is_rbac) && found.nearest.is_empty());
+        assert!(
+            found.manifests.contains("name: alice"),
+            "{}",
+            found.manifests
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::diagnose::cause::{Cause, Class};
 use crate::diagnose::evidence::{Evidence, EvidenceKind};
+use crate::diagnose::trace::{Trace, cluster_of, in_cluster};
 use crate::search::query::quote;
 use crate::storage::Examination;
 
@@ -43,6 +44,7 @@ pub trait Sources: Send + Sync {
 
 /// Evidence from elsewhere for a cause.
 pub async fn evidence(sources: &dyn Sources, event: &Value, cause: &Cause) -> Vec<Evidence> {
+    let is_ours = is_of_this_server(event);
     let mut out = match cause.class {
         Class::NotFound => deletions(sources, event).await,
         Class::Conflict | Class::ApplyConflict | Class::PreconditionFailed => {
@@ -58,11 +60,15 @@ pub async fn evidence(sources: &dyn Sources, event: &Value, cause: &Cause) -> Ve
         | Class::StoreTooLarge
         | Class::StorePermissionDenied
         | Class::StoreCorrupt
-        | Class::StoreFailed => store(sources).await,
+        | Class::StoreFailed
+            if is_ours =>
+        {
+            store(sources).await
+        }
         Class::WebhookTimeout | Class::WebhookFailed => others_like(sources, event, cause).await,
         _ => Vec::new(),
     };
-    for name in metrics_of(cause.class) {
+    for name in metrics_of(cause.class).iter().filter(|_| is_ours) {
         for sample in sources.metric(name).into_iter().take(NAMED_MAX) {
             out.push(Evidence::new(
                 EvidenceKind::Metric,
@@ -86,6 +92,19 @@ fn metrics_of(class: Class) -> &'static [&'static str] {
     }
 }
 
+/// Whether store and metrics of this server are those that the request met.
+fn is_of_this_server(event: &Value) -> bool {
+    cluster_of(event).is_none() && Trace::of(event).is_ours
+}
+
+/// A query, kept to the cluster that an event is of.
+fn same_cluster(event: &Value, query: &str) -> String {
+    match in_cluster(event) {
+        Some(term) => format!("{term} ({query})"),
+        None => format!("-cluster:* ({query})"),
+    }
+}
+
 fn time_of(event: &Value) -> DateTime<Utc> {
     let text = event["requestReceivedTimestamp"]
         .as_str()
@@ -98,19 +117,40 @@ fn object_query(event: &Value, verbs: &str) -> Option<String> {
     let object = &event["objectRef"];
     let name = object["name"].as_str()?;
     let resource = object["resource"].as_str()?;
+    let namespace = object["namespace"].as_str();
+    Some(writes_query(event, verbs, (resource, name, namespace)))
+}
+
+fn writes_query(
+    event: &Value,
+    verbs: &str,
+    (resource, name, namespace): (&str, &str, Option<&str>),
+) -> String {
     let mut query = format!(
         "resource:{} name:{} verb:({verbs}) code:<400 stage:ResponseComplete",
         quote(resource),
         quote(name)
     );
-    if let Some(namespace) = object["namespace"].as_str() {
+    if let Some(namespace) = namespace {
         query.push_str(&format!(" namespace:{}", quote(namespace)));
     }
-    Some(query)
+    same_cluster(event, &query)
+}
+
+/// Deletes of what the answer says is not there, which need not be what was asked for.
+fn deletes_query(event: &Value) -> Option<String> {
+    let (object, missing) = (&event["objectRef"], &event["responseStatus"]["details"]);
+    let (Some(resource), Some(name)) = (missing["kind"].as_str(), missing["name"].as_str()) else {
+        return object_query(event, "delete");
+    };
+    // The namespace is that of the object asked for, another kind may have none.
+    let is_same = object["resource"] == resource;
+    let namespace = object["namespace"].as_str().filter(|_| is_same);
+    Some(writes_query(event, "delete", (resource, name, namespace)))
 }
 
 async fn deletions(sources: &dyn Sources, event: &Value) -> Vec<Evidence> {
-    let Some(query) = object_query(event, "delete") else {
+    let Some(query) = deletes_query(event) else {
         return Vec::new();
     };
     let to = time_of(event);
@@ -142,7 +182,7 @@ async fn load(sources: &dyn Sources, event: &Value) -> Vec<Evidence> {
     let at = time_of(event);
     let from = at - Duration::seconds(LOAD_SECONDS);
     let to = at + Duration::seconds(1);
-    let query = "stage:RequestReceived OR stage:ResponseComplete".to_string();
+    let query = same_cluster(event, "stage:RequestReceived OR stage:ResponseComplete");
     let events = sources.events(query, from, to, LOAD_EVENTS_MAX).await;
     let mut requests: BTreeMap<(String, String), String> = BTreeMap::new();
     for event in &events {
@@ -189,7 +229,7 @@ async fn store(sources: &dyn Sources) -> Vec<Evidence> {
 /// How often the same stage failed lately.
 async fn others_like(sources: &dyn Sources, event: &Value, cause: &Cause) -> Vec<Evidence> {
     let to = time_of(event) + Duration::seconds(1);
-    let query = format!("failedStage:{}", quote(&cause.stage));
+    let query = same_cluster(event, &format!("failedStage:{}", quote(&cause.stage)));
     let found = sources
         .events(query, to - Duration::hours(1), to, LOAD_EVENTS_MAX)
         .await;

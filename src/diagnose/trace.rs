@@ -2,8 +2,14 @@
 
 use serde_json::Value;
 
-use crate::search::table;
+use crate::request::GOOD_OUTCOMES;
+use crate::search::query::quote;
+use crate::search::window::parse_duration;
+use crate::search::{CLUSTER_ANNOTATION, table};
 use crate::storage::Failure;
+
+/// Annotations with which upstream says how long parts of a slow request took.
+const LATENCY: &str = "apiserver.latency.k8s.io/";
 
 /// What the record knows of a request beside upstream's fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +26,8 @@ pub struct Trace {
     pub running: Vec<(String, u64)>,
     /// The ID of ours of a request whose audit ID the client chose.
     pub request_id: String,
+    /// A Verbatim server wrote the event. Of another's only the latencies are known that it noted.
+    pub is_ours: bool,
 }
 
 /// One stage of the trace.
@@ -35,24 +43,47 @@ pub struct TracedStage {
     pub reason: String,
 }
 
-/// Outcomes that end a request.
-const BAD: [&str; 10] = [
-    "denied",
-    "refused",
-    "forbid",
-    "error",
-    "conflict",
-    "timeout",
-    "rejected",
-    "invalid",
-    "cancelled",
-    "failed",
-];
+impl TracedStage {
+    /// Whether it did not go well. Of another server's parts that is not known.
+    fn is_bad(&self) -> bool {
+        !self.outcome.is_empty() && !GOOD_OUTCOMES.contains(&self.outcome.as_str())
+    }
+}
 
 impl Trace {
     /// The trace of an event; empty when it has none.
     pub fn of(event: &Value) -> Self {
-        Trace::parse(&table::trace(event))
+        match Trace::parse(&table::trace(event)) {
+            trace if trace.is_ours => trace,
+            _ => Trace::of_latencies(event),
+        }
+    }
+
+    /// What an event of another API server says: the time it took, and for requests of more than
+    /// 500 ms how long parts of it did (contract/audit.md §7).
+    fn of_latencies(event: &Value) -> Self {
+        let micros = table::latency_micros(event).and_then(|m| u64::try_from(m).ok());
+        let annotations = event["annotations"].as_object().into_iter().flatten();
+        let stages = annotations.filter_map(|(key, value)| {
+            let name = match key.strip_prefix(LATENCY)? {
+                "total" => return None,
+                "etcd" => "store",
+                "apf-queue-wait" => "flow-control",
+                name => name,
+            };
+            let took = parse_duration(value.as_str()?)?.num_microseconds()?;
+            Some(TracedStage {
+                name: name.into(),
+                micros: u64::try_from(took).ok()?,
+                outcome: String::new(),
+                reason: String::new(),
+            })
+        });
+        Trace {
+            micros: micros.unwrap_or_default(),
+            stages: stages.collect(),
+            ..Trace::default()
+        }
     }
 
     /// From the value of the annotation.
@@ -77,6 +108,7 @@ impl Trace {
                 .map(|pair| (text(&pair[0]), pair[1].as_u64().unwrap_or_default()))
                 .collect(),
             request_id: text(&trace["requestID"]),
+            is_ours: trace.is_object(),
         }
     }
 
@@ -88,8 +120,7 @@ impl Trace {
     /// The stage that ended the request, if one says so: of nested ones the innermost, which ends
     /// first.
     pub fn failed(&self) -> Option<&TracedStage> {
-        let is_bad = |s: &&TracedStage| BAD.contains(&s.outcome.as_str());
-        let last = self.stages.iter().rev().find(is_bad)?;
+        let last = self.stages.iter().rev().find(|s| s.is_bad())?;
         if last.name.starts_with("admission/")
             && let Some(webhook) = self.failed_webhook()
         {
@@ -101,7 +132,7 @@ impl Trace {
     /// The last webhook that ended badly.
     fn failed_webhook(&self) -> Option<&TracedStage> {
         let mut stages = self.stages.iter().rev();
-        stages.find(|s| webhook_of(&s.name).is_some() && BAD.contains(&s.outcome.as_str()))
+        stages.find(|s| webhook_of(&s.name).is_some() && s.is_bad())
     }
 
     /// What failed in the store, if something did.
@@ -115,6 +146,17 @@ impl Trace {
             .then(|| Failure::of_reason(&failed.reason))
             .flatten()
     }
+}
+
+/// The cluster that an event was collected from; `None` for this server's own, and where whoever
+/// brought it did not say.
+pub fn cluster_of(event: &Value) -> Option<&str> {
+    event["annotations"][CLUSTER_ANNOTATION].as_str()
+}
+
+/// The term of a query that keeps to the events of a collected event's cluster.
+pub fn in_cluster(event: &Value) -> Option<String> {
+    Some(format!("cluster:{}", quote(cluster_of(event)?)))
 }
 
 /// The webhook that a stage calls.

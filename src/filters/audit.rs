@@ -23,7 +23,9 @@ use serde_json::{Value, json};
 use crate::api::status::Status;
 use crate::audit::{Recorder, Recording, Refused, Response, ResponseObject, Stage};
 use crate::filters::{Filter, Next};
-use crate::request::{ApiRequest, ApiResponse, AuditLevel, Body, ByteStream, RequestContext};
+use crate::request::{
+    ApiRequest, ApiResponse, AuditLevel, Body, ByteStream, CLOSED_BY_CLIENT, RequestContext,
+};
 
 /// A success is looked into for a `Status` up to this size.
 const STATUS_MAX_BYTES: usize = 16 * 1024;
@@ -401,7 +403,7 @@ impl Drop for RecordedStream {
     fn drop(&mut self) {
         let outcome = match self.writing.bytes >= self.writing.length {
             true => "ok",
-            false => "closed by the client",
+            false => CLOSED_BY_CLIENT,
         };
         self.end(outcome);
     }

@@ -17,5 +17,5 @@ pub use attributes::Attributes;
 pub use context::{AuditDecision, AuditLevel, AuditState, RequestContext};
 pub use info::{RequestInfo, RequestInfoError};
 pub use response::{ApiRequest, ApiResponse, Body, ByteStream, Endpoint, Tunnel};
-pub use stages::{Stage, StageTrace};
+pub use stages::{CLOSED_BY_CLIENT, GOOD_OUTCOMES, Stage, StageTrace};
 pub use user::UserInfo;

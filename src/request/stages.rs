@@ -8,6 +8,23 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+/// Outcomes of stages that went well. Every other one is a failure: the index (`failedStage:`),
+/// summaries and explanations tell them apart by this list.
+pub const GOOD_OUTCOMES: [&str; 8] = [
+    "ok",
+    "allow",
+    "skipped",
+    "exempt",
+    "anonymous",
+    // Nothing was there to be read.
+    "none",
+    // A mutating webhook changed the object.
+    "mutated",
+    CLOSED_BY_CLIENT,
+];
+/// Outcome of a stream that its client ended.
+pub const CLOSED_BY_CLIENT: &str = "closed by the client";
+
 /// One finished stage.
 #[derive(Clone, Debug)]
 pub struct Stage {

@@ -11,6 +11,7 @@ use tantivy::schema::document::{ReferenceValue, ReferenceValueLeaf, Value};
 use tantivy::schema::{Document, Field};
 
 use crate::audit::event::TRACE_ANNOTATION;
+use crate::request::GOOD_OUTCOMES;
 use crate::search::event::{
     Annotations, CLUSTER_ANNOTATION, Event, ObjectRef, Rule, StageRow, Trace,
 };
@@ -18,9 +19,6 @@ use crate::search::fields::Fields;
 
 /// Longer keywords are cut, well below tantivy's limit.
 const KEYWORD_MAX_BYTES: usize = 2048;
-/// Outcomes of stages that are not failures.
-pub(super) const GOOD_OUTCOMES: [&str; 6] =
-    ["ok", "allow", "skipped", "exempt", "anonymous", "none"];
 
 /// A line that is not an event.
 #[derive(Debug, thiserror::Error)]

@@ -302,6 +302,129 @@ fn thread_32_thread_33_a_log_of_kube_apiserver_is_imported_and_says_who_deleted_
     assert!(!own.contains("audit-case-001"));
 }
 
+/// What `why` says of a request.
+fn why(server: &Server, args: &[&str]) -> Value {
+    let mut all = vec!["why", "-o", "json"];
+    all.extend_from_slice(args);
+    let output = verbatim(server, &all);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {stderr}"))
+}
+
+#[test]
+fn thread_32_a_log_of_kube_apiserver_is_explained() {
+    let server = Server::start(Store::Embedded, &["--search-index-max-age=0"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = recorded_by_kube_apiserver();
+    let log = write(folder.path(), "audit.log", lines.join("\n") + "\n");
+    let log = log.display().to_string();
+    let output = verbatim(&server, &["import", &log, "--of-cluster", "old"]);
+    assert!(output.status.success(), "{output:?}");
+
+    // All that was refused in that log, what the cause is, and a part of its words.
+    let expected = [
+        (
+            "011",
+            "already-exists",
+            "certain",
+            "an object of that name exists",
+        ),
+        ("012", "invalid", "certain", "Bad Name"),
+        ("013", "bad-request", "certain", "unexpected end of JSON"),
+        ("014", "not-found", "certain", "there is no such object"),
+        ("015", "forbidden", "certain", "no authorizer allowed it"),
+        ("016", "forbidden", "certain", "no authorizer allowed it"),
+        // What was wrong with the token kube-apiserver does not tell.
+        ("017", "unknown", "unknown", "does not say why"),
+        (
+            "020",
+            "unknown-resource",
+            "certain",
+            "nothing is served at /nothing",
+        ),
+        // The pod is there, the node that it names is not.
+        (
+            "027",
+            "not-found",
+            "certain",
+            "what it refers to does not exist",
+        ),
+        ("030", "forbidden", "certain", "no authorizer allowed it"),
+        ("032", "impersonation-refused", "likely", "may not act as"),
+        ("039", "media-type", "certain", "accepts none"),
+        ("040", "media-type", "certain", "Content-Type"),
+        ("041", "method-not-allowed", "certain", "that method"),
+        ("042", "method-not-allowed", "certain", "that method"),
+        ("047", "bad-request", "certain", "invalid timeout"),
+        ("048", "not-found", "certain", "there is no such object"),
+        ("049", "invalid", "certain", "scaleTargetRef"),
+        ("050", "not-found", "certain", "there is no such object"),
+    ];
+    let failed = search(&server, "cluster:old code:>=400");
+    let mut failed: Vec<&str> = failed
+        .iter()
+        .filter_map(|e| e["auditID"].as_str())
+        .collect();
+    failed.sort_unstable();
+    failed.dedup();
+    let cases = expected.map(|(case, ..)| format!("audit-case-{case}"));
+    assert_eq!(failed, cases);
+    for (id, (_, class, certainty, text)) in cases.iter().zip(expected) {
+        let found = why(&server, &[id]);
+        assert_eq!(found["class"], class, "{id}: {found:#}");
+        assert_eq!(found["certainty"], certainty, "{id}: {found:#}");
+        let cause = found["cause"].as_str().unwrap_or_default();
+        assert!(cause.contains(text), "{id}: {cause}");
+        assert_eq!(found["cluster"], "old");
+        // Of the other cluster's rules, store and load this server knows nothing.
+        for evidence in found["evidence"].as_array().expect("evidence") {
+            let kind = evidence["kind"].as_str().unwrap_or_default();
+            assert!(
+                !["rbac", "store", "metric"].contains(&kind),
+                "{id}: {evidence}"
+            );
+        }
+    }
+    let found = why(&server, &["audit-case-030"]);
+    assert_eq!(found["caller"]["impersonating"], "eve");
+    let manifests = found["manifests"].as_str().unwrap_or_default();
+    assert!(manifests.contains("name: eve"), "{manifests}");
+    let found = why(&server, &["audit-case-048"]);
+    assert!(
+        found["evidence"].to_string().contains("it was deleted"),
+        "{found:#}"
+    );
+    // Nothing failed there that was answered.
+    let found = why(&server, &["audit-case-001"]);
+    assert_eq!(found["class"], "success", "{found:#}");
+
+    // The same from the file alone.
+    let output = Command::new(env!("CARGO_BIN_EXE_verbatim"))
+        .args(["why", "--last", "-o", "json", "--file", &log])
+        .output()
+        .expect("the verbatim program to run");
+    let last: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(last["metadata"]["name"], "audit-case-050");
+    let args = [
+        "diagnose",
+        "forbidden",
+        "cluster:old",
+        "--from",
+        "2026-02-01",
+        "-o",
+        "json",
+    ];
+    let output = verbatim(&server, &args);
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let groups = summary["groups"].as_array().expect("groups").iter();
+    let groups = groups.map(|g| (g["class"].as_str().unwrap_or_default(), g["count"].as_u64()));
+    let groups: Vec<_> = groups.collect();
+    assert_eq!(
+        groups,
+        [("forbidden", Some(3)), ("impersonation-refused", Some(1))]
+    );
+}
+
 #[test]
 fn imports_into_the_data_of_a_server_that_does_not_run() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -250,7 +250,8 @@ fn question(attributes: &Attributes<'_>, allowed: bool) -> String {
     format!("{user} {may} {} {resource}{name} {place}", attributes.verb)
 }
 
-fn suggestion(attributes: &Attributes<'_>) -> Suggestion {
+/// The smallest role and binding that would allow something, whatever there is already.
+pub fn suggestion(attributes: &Attributes<'_>) -> Suggestion {
     let is_namespaced = attributes.is_resource && !attributes.namespace.is_empty();
     let prefix = if is_namespaced { "" } else { "Cluster" };
     let name = suggested_name(attributes);

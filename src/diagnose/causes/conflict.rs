@@ -37,16 +37,17 @@ pub(super) fn cause(answer: &Answer<'_>) -> Cause {
         .fix("get the object again, make the change on that, and write it with its resourceVersion (retry on conflict)")
         .fix(writers);
     }
-    Cause::certain(
-        Class::PreconditionFailed,
-        "store",
-        format!("the object is not in the state that the request needs: {message}"),
-    )
-    .fix(format!(
-        "look at it: kubectl get {} -o yaml",
-        answer.object_of_kubectl()
-    ))
-    .fix(writers)
+    let text = format!("the object is not in the state that the request needs: {message}");
+    let cause = match answer.trace.is_ours || message.contains("Precondition failed") {
+        true => Cause::certain(Class::PreconditionFailed, "store", text),
+        false => Cause::likely(Class::PreconditionFailed, "", text),
+    };
+    cause
+        .fix(format!(
+            "look at it: kubectl get {} -o yaml",
+            answer.object_of_kubectl()
+        ))
+        .fix(writers)
 }
 
 pub(super) fn gone(answer: &Answer<'_>) -> Cause {

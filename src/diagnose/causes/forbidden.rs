@@ -2,7 +2,7 @@
 
 use super::Answer;
 use crate::diagnose::cause::{Cause, Class};
-use crate::diagnose::trace::{TracedStage, webhook_of};
+use crate::diagnose::trace::webhook_of;
 
 /// Annotation that holds an authorizer's reason.
 const REASON: &str = "authorization.k8s.io/reason";
@@ -11,15 +11,15 @@ const REASON: &str = "authorization.k8s.io/reason";
 pub(super) fn by_admission(answer: &Answer<'_>) -> Option<Cause> {
     let failed = answer.trace.failed()?;
     if let Some(webhook) = webhook_of(&failed.name) {
-        return (failed.outcome == "denied").then(|| by_webhook(answer, failed, webhook));
+        return (failed.outcome == "denied").then(|| by_webhook(answer, &failed.name, webhook));
     }
     let plugin = failed.name.strip_prefix("admission/")?;
-    (failed.outcome == "denied").then(|| by_plugin(answer, failed, plugin))
+    (failed.outcome == "denied").then(|| by_plugin(answer, &failed.name, plugin))
 }
 
-fn by_webhook(answer: &Answer<'_>, stage: &TracedStage, webhook: &str) -> Cause {
+pub(super) fn by_webhook(answer: &Answer<'_>, stage: &str, webhook: &str) -> Cause {
     let text = format!("admission webhook {webhook} refused it: {}", answer.message);
-    Cause::certain(Class::WebhookDenied, &stage.name, text)
+    Cause::certain(Class::WebhookDenied, stage, text)
         .detail(webhook)
         .fix("change the object as the message says")
         .fix(format!(
@@ -27,9 +27,9 @@ fn by_webhook(answer: &Answer<'_>, stage: &TracedStage, webhook: &str) -> Cause 
         ))
 }
 
-fn by_plugin(answer: &Answer<'_>, stage: &TracedStage, plugin: &str) -> Cause {
+pub(super) fn by_plugin(answer: &Answer<'_>, stage: &str, plugin: &str) -> Cause {
     let message = answer.message;
-    let certain = |class, text: String| Cause::certain(class, &stage.name, text).detail(plugin);
+    let certain = |class, text: String| Cause::certain(class, stage, text).detail(plugin);
     match plugin {
         "RoleEscalation" => certain(
             Class::EscalationRefused,
@@ -89,10 +89,7 @@ pub(super) fn cause(answer: &Answer<'_>) -> Cause {
         let whom = stage.reason.strip_prefix("as ");
         let whom = whom.and_then(|reason| reason.split_once(": "));
         let (whom, why) = whom.unwrap_or(("somebody else", answer.message));
-        let text = format!("the caller may not act as {whom}: {why}");
-        return Cause::certain(Class::ImpersonationRefused, "impersonation", text)
-            .detail(whom)
-            .fix("give the caller the verb impersonate on the users, groups or service accounts in question");
+        return by_impersonation(whom, why).detail(whom);
     }
     if event["annotations"]["authorization.k8s.io/decision"] == "forbid" {
         return by_authorizer(answer);
@@ -102,6 +99,14 @@ pub(super) fn cause(answer: &Answer<'_>) -> Cause {
             .fix("kubectl get poddisruptionbudgets -A");
     }
     Cause::unknown(format!("refused behind authorization: {}", answer.message))
+}
+
+/// The caller may not act as somebody else.
+pub(super) fn by_impersonation(whom: &str, why: &str) -> Cause {
+    let text = format!("the caller may not act as {whom}: {why}");
+    Cause::certain(Class::ImpersonationRefused, "impersonation", text).fix(
+        "give the caller the verb impersonate on the users, groups or service accounts in question",
+    )
 }
 
 /// No authorizer allowed it. What RBAC would need is added by whoever can ask it.

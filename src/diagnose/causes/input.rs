@@ -52,7 +52,11 @@ pub(super) fn cause(answer: &Answer<'_>) -> Cause {
         )),
         400 => Cause::certain(
             Class::BadRequest,
-            answer.trace.failed().map_or("decode", |s| s.name.as_str()),
+            match answer.trace.failed() {
+                Some(failed) => failed.name.as_str(),
+                None if answer.trace.is_ours => "decode",
+                None => "",
+            },
             format!("the request is malformed: {message}"),
         )
         .fix("kubectl --validate=strict and -v=8 show what was sent and what is wrong with it"),

@@ -1,5 +1,7 @@
 //! Causes by status code: what an event and its stage trace prove, and what to do about it.
 //!
+//! What another API server wrote has no stages; [`words`] tells what its messages say.
+//!
 //! Everything here follows from one event. What needs other events, the store or RBAC is added by
 //! [`super::explain`] and [`super::live`].
 
@@ -12,6 +14,7 @@ mod store;
 mod throttled;
 mod timeout;
 mod unauthorized;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +22,7 @@ mod tests;
 use serde_json::Value;
 
 use crate::diagnose::cause::{Cause, Class};
-use crate::diagnose::trace::Trace;
+use crate::diagnose::trace::{Trace, in_cluster};
 
 /// A request slower than this is explained even when it succeeded.
 const SLOW_MICROS: u64 = 500_000;
@@ -64,7 +67,7 @@ impl Answer<'_> {
     /// A query that finds events about the same object.
     fn object_query(&self) -> String {
         let object = &self.event["objectRef"];
-        let mut terms = Vec::new();
+        let mut terms: Vec<String> = in_cluster(self.event).into_iter().collect();
         for (key, field) in [
             ("resource", "resource"),
             ("namespace", "namespace"),
@@ -91,6 +94,11 @@ pub fn cause(event: &Value, trace: &Trace) -> Cause {
     };
     if event["stage"] == "Panic" {
         return server::panic(&answer);
+    }
+    if !trace.is_ours
+        && let Some(cause) = words::cause(&answer)
+    {
+        return cause;
     }
     match answer.code {
         0 => Cause::unknown("the request has no answer in the record yet"),

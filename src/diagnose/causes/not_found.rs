@@ -18,7 +18,11 @@ pub(super) fn cause(answer: &Answer<'_>) -> Cause {
         .fix("a custom resource needs its definition: kubectl get customresourcedefinitions");
     }
     let missing = answer.details()["kind"].as_str().unwrap_or_default();
-    let is_other = object["resource"].as_str().is_some_and(|r| r != missing);
+    let is_another = |of: &str, detail: &str| {
+        let (asked, missing) = (object[of].as_str(), answer.details()[detail].as_str());
+        asked.is_some() && missing.is_some() && asked != missing
+    };
+    let is_other = is_another("resource", "kind") || is_another("name", "name");
     let text = match is_other {
         true => format!("what it refers to does not exist: {}", answer.message),
         false => format!("there is no such object: {}", answer.message),

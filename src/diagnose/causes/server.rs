@@ -41,7 +41,7 @@ pub(super) fn cause(answer: &Answer<'_>) -> Cause {
     }
 }
 
-fn by_webhook(answer: &Answer<'_>, stage: &TracedStage, webhook: &str) -> Cause {
+pub(super) fn by_webhook(answer: &Answer<'_>, stage: &TracedStage, webhook: &str) -> Cause {
     let is_late = stage.outcome == "timeout" || stage.reason.starts_with("timeout");
     let (class, text) = match is_late {
         true => (Class::WebhookTimeout, "did not answer in time"),
@@ -51,10 +51,11 @@ fn by_webhook(answer: &Answer<'_>, stage: &TracedStage, webhook: &str) -> Cause 
         "" => answer.message,
         reason => reason,
     };
-    let text = format!(
-        "admission webhook {webhook} {text} (after {} ms): {why}",
-        stage.micros / 1000
-    );
+    let after = match stage.micros {
+        0 => String::new(),
+        micros => format!(" (after {} ms)", micros / 1000),
+    };
+    let text = format!("admission webhook {webhook} {text}{after}: {why}");
     Cause::certain(class, &stage.name, text)
         .detail(webhook)
         .fix("look at the webhook's service and pods")

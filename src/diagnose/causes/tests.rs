@@ -345,3 +345,245 @@ fn thread_36_timeouts_name_the_stage() {
         ),
     ]);
 }
+
+/// An event of another API server: no stages.
+fn foreign(status: &Value, decision: Option<&str>) -> Value {
+    let mut event = json!({
+        "stage": "ResponseComplete", "verb": "create", "requestURI": "/x",
+        "user": {"username": "u"}, "responseStatus": status,
+        "objectRef": {"resource": "pods", "namespace": "n", "name": "p"},
+    });
+    if let Some(decision) = decision {
+        event["annotations"] = json!({"authorization.k8s.io/decision": decision});
+    }
+    event
+}
+
+#[test]
+fn thread_32_what_another_api_server_wrote_is_told_by_its_words_and_never_for_certain() {
+    use Certainty::{Certain, Likely, Unknown};
+    const ALLOW: Option<&str> = Some("allow");
+    for (code, message, decision, class, detail, certainty) in [
+        (
+            403,
+            "pods \"p\" is forbidden: exceeded quota: q, requested: pods=1",
+            ALLOW,
+            Class::QuotaExceeded,
+            "ResourceQuota",
+            Likely,
+        ),
+        (
+            403,
+            "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": hostPort",
+            ALLOW,
+            Class::AdmissionDenied,
+            "PodSecurity",
+            Likely,
+        ),
+        (
+            403,
+            "pods \"p\" is forbidden: [maximum cpu usage per Pod is 1, but limit is 2]",
+            ALLOW,
+            Class::AdmissionDenied,
+            "LimitRanger",
+            Likely,
+        ),
+        (
+            403,
+            "pods \"p\" is forbidden: unable to create new content in namespace n because it is being terminated",
+            ALLOW,
+            Class::NamespaceGone,
+            "NamespaceLifecycle",
+            Likely,
+        ),
+        (
+            413,
+            "configmaps \"c\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+            ALLOW,
+            Class::PolicyDenied,
+            "ValidatingAdmissionPolicy",
+            Likely,
+        ),
+        (
+            403,
+            "roles.rbac.authorization.k8s.io \"r\" is forbidden: user \"u\" (groups=[\"g\"]) is attempting to grant RBAC permissions not currently held:\n{}",
+            ALLOW,
+            Class::EscalationRefused,
+            "RoleEscalation",
+            Likely,
+        ),
+        (
+            422,
+            "admission webhook \"w.example\" denied the request: exceeded quota: mine",
+            ALLOW,
+            Class::WebhookDenied,
+            "w.example",
+            Likely,
+        ),
+        (
+            500,
+            "Internal error occurred: failed calling webhook \"w.example\": failed to call webhook: Post \"https://x\": context deadline exceeded",
+            ALLOW,
+            Class::WebhookTimeout,
+            "w.example",
+            Likely,
+        ),
+        (
+            500,
+            "Internal error occurred: failed calling webhook \"w.example\": failed to call webhook: Post \"https://x\": dial tcp: connect: connection refused",
+            ALLOW,
+            Class::WebhookFailed,
+            "w.example",
+            Likely,
+        ),
+        (
+            500,
+            "etcdserver: mvcc: database space exceeded",
+            ALLOW,
+            Class::StoreNoSpace,
+            "no-space",
+            Likely,
+        ),
+        (
+            500,
+            "etcdserver: request timed out",
+            ALLOW,
+            Class::StoreTimeout,
+            "timeout",
+            Likely,
+        ),
+        (
+            429,
+            "storage is (re)initializing",
+            ALLOW,
+            Class::Initializing,
+            "",
+            Likely,
+        ),
+        (
+            429,
+            "Too many requests, please try again later.",
+            None,
+            Class::Throttled,
+            "",
+            Likely,
+        ),
+        (
+            403,
+            "pods is forbidden: User \"carol\" cannot impersonate-on:user-info:list resource \"pods\"",
+            None,
+            Class::ImpersonationRefused,
+            "",
+            Likely,
+        ),
+        (
+            403,
+            "pods \"p\" is forbidden: something new",
+            ALLOW,
+            Class::Unknown,
+            "",
+            Unknown,
+        ),
+        (500, "something new", ALLOW, Class::Unknown, "", Unknown),
+        (
+            504,
+            "Timeout: request did not complete within the requested timeout",
+            ALLOW,
+            Class::Unknown,
+            "",
+            Unknown,
+        ),
+        (401, "Unauthorized", None, Class::Unknown, "", Unknown),
+        // What authorization refused nothing else has seen, whatever the names hold.
+        (
+            403,
+            "pods \"p\" is forbidden: User \"exceeded quota: \" cannot get resource \"pods\"",
+            Some("forbid"),
+            Class::Forbidden,
+            "",
+            Certain,
+        ),
+    ] {
+        let event = foreign(&json!({"code": code, "message": message}), decision);
+        let cause = cause(&event, &Trace::of(&event));
+        assert_eq!(
+            (cause.class, cause.detail.as_str(), cause.certainty),
+            (class, detail, certainty),
+            "{message}: {cause:?}"
+        );
+    }
+}
+
+#[test]
+fn thread_36_a_slow_request_of_another_api_server_says_what_took_the_time() {
+    let mut event = foreign(&json!({"code": 504, "message": "Timeout: "}), Some("allow"));
+    event["annotations"]["apiserver.latency.k8s.io/total"] = json!("10.2s");
+    event["annotations"]["apiserver.latency.k8s.io/etcd"] = json!("12.5ms");
+    event["annotations"]["apiserver.latency.k8s.io/validating-webhook"] = json!("10.0012s");
+    let found = cause(&event, &Trace::of(&event));
+    assert_eq!(
+        (found.class, found.certainty),
+        (Class::WebhookTimeout, Certainty::Likely),
+        "{found:?}"
+    );
+    assert!(found.text.contains("10001 ms"), "{found:?}");
+}
+
+/// Every refusal that kube-apiserver was recorded to answer with, as an event of another server.
+#[test]
+fn no_recorded_refusal_is_told_wrong_for_certain() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/recorded");
+    let mut statuses = Vec::new();
+    for file in std::fs::read_dir(folder).expect("recordings").flatten() {
+        let text = std::fs::read_to_string(file.path()).expect("a recording");
+        gather(&serde_json::from_str(&text).expect("JSON"), &mut statuses);
+    }
+    assert!(statuses.len() > 1000, "{}", statuses.len());
+    for status in &statuses {
+        let message = status["message"].as_str().unwrap_or_default();
+        let is_by_authorizer = status["code"] == 403
+            && message.contains("\" cannot ")
+            && !message.contains("impersonate");
+        let decision = if is_by_authorizer { "forbid" } else { "allow" };
+        let event = foreign(status, Some(decision));
+        let cause = cause(&event, &Trace::of(&event));
+        if cause.certainty != Certainty::Certain {
+            continue;
+        }
+        let is_right = match status["code"].as_u64() {
+            Some(400) => cause.class == Class::BadRequest,
+            Some(403) => is_by_authorizer && cause.class == Class::Forbidden,
+            Some(404) => matches!(cause.class, Class::NotFound | Class::UnknownResource),
+            Some(405) => cause.class == Class::MethodNotAllowed,
+            Some(406 | 415) => cause.class == Class::MediaType,
+            Some(409) => match status["reason"].as_str() {
+                Some("AlreadyExists") => cause.class == Class::AlreadyExists,
+                _ if message.starts_with("Apply failed") => cause.class == Class::ApplyConflict,
+                _ if message.contains("has been modified") => cause.class == Class::Conflict,
+                _ => cause.class == Class::PreconditionFailed,
+            },
+            Some(410) => cause.class == Class::Gone,
+            Some(413) => cause.class == Class::TooLarge,
+            Some(422) => cause.class == Class::Invalid,
+            Some(429) => cause.class == Class::DisruptionBudget,
+            Some(504) => cause.class == Class::FutureVersion,
+            _ => false,
+        };
+        assert!(is_right, "{status}: {cause:?}");
+    }
+}
+
+/// Failures anywhere in a recording.
+fn gather(tree: &Value, found: &mut Vec<Value>) {
+    match tree {
+        Value::Object(members) => {
+            let is_failure = tree["kind"] == "Status" && tree["code"].as_u64() >= Some(400);
+            if is_failure {
+                found.push(tree.clone());
+            }
+            members.values().for_each(|v| gather(v, found));
+        }
+        Value::Array(items) => items.iter().for_each(|v| gather(v, found)),
+        _ => {}
+    }
+}

@@ -4,6 +4,9 @@ use super::Answer;
 use crate::diagnose::cause::{Cause, Class};
 use crate::storage::Failure;
 
+/// Upstream's words for a request that flow control refused.
+const TOO_MANY: &str = "Too many requests, please try again later.";
+
 pub(super) fn cause(answer: &Answer<'_>) -> Cause {
     let trace = answer.trace;
     if let Some(stage) = trace.stage("flow-control")
@@ -43,6 +46,12 @@ pub(super) fn cause(answer: &Answer<'_>) -> Cause {
             format!("too many requests: {} {}", failed.reason, answer.message),
         )
         .fix("the client should wait for Retry-After");
+    }
+    if !trace.is_ours && matches!(answer.message, "" | TOO_MANY) {
+        let text = "too many requests at once: flow control turned it away";
+        return Cause::likely(Class::Throttled, "flow-control", text)
+            .fix("the client should wait for Retry-After; client libraries do")
+            .fix("apiserver_flowcontrol_rejected_requests_total of that server says of which flow schema and level");
     }
     Cause::unknown(format!(
         "too many requests, of which kind the record does not say: {}",

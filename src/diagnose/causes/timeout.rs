@@ -66,6 +66,8 @@ fn class_of(stage: &str) -> Class {
     }
     match stage.split('/').next() {
         Some("store" | "cache") => Class::StoreTimeout,
+        // Another server's event says how long all of them took together.
+        Some("mutating-webhook" | "validating-webhook") => Class::WebhookTimeout,
         _ => Class::Timeout,
     }
 }

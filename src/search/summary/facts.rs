@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::search::document::GOOD_OUTCOMES;
+use crate::request::GOOD_OUTCOMES;
 use crate::search::summary::Key;
 
 /// Subresources that are streams.
