@@ -166,6 +166,9 @@ pub struct Field {
     pub omit_empty: bool,
     /// Left out of JSON when zero (`omitzero`), structs too.
     pub omit_zero: bool,
+    /// An explicit empty list or map is told apart from none: upstream's defaults and rules look at
+    /// whether it is nil. All such fields refuse an empty value, so none is ever stored.
+    pub empty_counts: bool,
     /// Listed in OpenAPI's `required`.
     pub required: bool,
     /// `nullable`: an explicit null is kept.

@@ -177,9 +177,9 @@ fn left_out(value: &Value, field: &Field) -> bool {
     match value {
         // An empty list of managed fields is a request to forget them; tracking removes it.
         Value::Array(_) if field.name == "managedFields" => false,
-        Value::Array(items) => field.omit_empty && items.is_empty(),
+        Value::Array(items) => field.omit_empty && !field.empty_counts && items.is_empty(),
         Value::Object(members) if matches!(field.schema.node, Node::Map(_)) => {
-            field.omit_empty && members.is_empty()
+            field.omit_empty && !field.empty_counts && members.is_empty()
         }
         _ if field.pointer => false,
         Value::Object(_) => field.omit_zero && is_zero(value, &field.schema),
@@ -384,6 +384,20 @@ mod tests {
             "io.k8s.api.core.v1.ResourceRequirements",
             json!({"limits": {"cpu": 1, "memory": "1024Mi", "x": "0.0001"}, "requests": {}}),
             &json!({"limits": {"cpu": "1", "memory": "1Gi", "x": "1m"}}),
+        );
+    }
+
+    #[test]
+    fn empties_that_count_stay() {
+        check(
+            "io.k8s.api.autoscaling.v2.HPAScalingRules",
+            json!({"policies": []}),
+            &json!({"policies": []}),
+        );
+        check(
+            "io.k8s.api.core.v1.PersistentVolumeSpec",
+            json!({"capacity": {}, "accessModes": []}),
+            &json!({"capacity": {}}),
         );
     }
 

@@ -144,6 +144,7 @@ fn field(text: &'static str) -> Option<(Field, Vec<u32>)> {
         pointer: flags.contains('p'),
         omit_empty: flags.contains('o'),
         omit_zero: flags.contains('z'),
+        empty_counts: flags.contains('e'),
         required: flags.contains('r'),
         nullable: flags.contains('n'),
         patch: PatchStrategy {

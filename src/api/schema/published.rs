@@ -123,6 +123,7 @@ fn object(all: &JsonMap<String, Value>, name: &str, schema: &Value, depth: usize
             pointer: false,
             omit_empty: true,
             omit_zero: false,
+            empty_counts: false,
             required: required.contains(&field.as_str()),
             nullable: false,
             patch: PatchStrategy::default(),
