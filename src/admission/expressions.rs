@@ -161,6 +161,11 @@ impl PolicyEnv {
         })
     }
 
+    /// What mutations see: they may also make objects and patches.
+    pub fn mutating(&self) -> Env {
+        self.full().with_patches()
+    }
+
     /// What message expressions see.
     pub fn without_authorizer(&self) -> Env {
         self.full()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::api::names::GroupVersionKind;
 use crate::api::resource::Resource;
 
 /// Versions of one resource, and objects in them. The registry implements this.
@@ -39,4 +40,14 @@ pub trait Kinds: Send + Sync {
         from: &Resource,
         object: &mut Value,
     ) -> Result<(), String>;
+
+    /// Merges a configuration into an object of `kind` by its schema, as server-side apply would,
+    /// without owners. `None`: no such kind is served. The inner error is what does not fit, in
+    /// upstream's words.
+    fn merge(
+        &self,
+        kind: &GroupVersionKind,
+        object: &Value,
+        config: &Value,
+    ) -> Option<Result<Value, String>>;
 }

@@ -15,11 +15,14 @@ mod kinds;
 mod matching;
 pub mod plugins;
 pub mod policy;
+mod reinvocation;
 mod review;
+mod shown;
 pub mod webhook;
 
 pub use chain::AdmissionChain;
 pub use kinds::Kinds;
+pub use reinvocation::Reinvocation;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -69,17 +72,6 @@ pub struct Admission<'a> {
     pub ctx: &'a mut RequestContext,
     /// Whether the mutating pass runs a second time.
     pub reinvocation: Reinvocation,
-}
-
-/// A mutating webhook that changed the object makes all mutating plugins run once more
-/// (`reinvocationPolicy`).
-#[derive(Debug, Default)]
-pub struct Reinvocation {
-    /// This is the second time.
-    is_second: bool,
-    /// There shall be a second time.
-    is_wanted: bool,
-    webhooks: webhook::Rounds,
 }
 
 /// An admission plugin. Both passes default to "admit".

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::admission::Kinds;
+use crate::api::managed_fields;
+use crate::api::names::GroupVersionKind;
 use crate::api::resource::Resource;
 use crate::api::schema::{self, Format};
 use crate::registry::objects::RegistryObjects;
@@ -70,6 +72,21 @@ impl Kinds for RegistryObjects {
         convert::convert(&mut taken, from, &resource.group_version());
         *object = taken;
         Ok(())
+    }
+
+    fn merge(
+        &self,
+        kind: &GroupVersionKind,
+        object: &Value,
+        config: &Value,
+    ) -> Option<Result<Value, String>> {
+        let row = self.row(&kind.group, &kind.version, &kind.kind);
+        let ty = match (schema::builtin(kind), row) {
+            (Some(schema), _) => managed_fields::Type::Known(schema),
+            (None, Some(row)) if row.custom => managed_fields::Type::Deduced,
+            (None, _) => return None,
+        };
+        Some(managed_fields::merge_unowned(object, config, ty))
     }
 }
 

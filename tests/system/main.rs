@@ -20,6 +20,7 @@ mod kubectl_tour;
 mod kubectl_versions;
 mod ledger;
 mod libraries;
+mod mutating_policies;
 mod policies;
 mod protobuf;
 mod quotas;

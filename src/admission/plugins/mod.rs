@@ -20,7 +20,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::admission::policy::ValidatingAdmissionPolicy;
+use crate::admission::policy::{
+    MutatingAdmissionPolicy, PolicyContext, ValidatingAdmissionPolicy,
+};
 use crate::admission::webhook::{MutatingAdmissionWebhook, ValidatingAdmissionWebhook, Webhooks};
 use crate::admission::{Admission, AdmissionPlugin};
 use crate::api::objects::Objects;
@@ -42,8 +44,8 @@ pub struct PluginOptions {
     pub objects: Arc<dyn Objects>,
     /// Answers for verbs like `approve`.
     pub authorizer: Arc<dyn Authorizer>,
-    /// Evaluates validating policies.
-    pub policy: Arc<ValidatingAdmissionPolicy>,
+    /// What evaluates policies.
+    pub policies: Arc<PolicyContext>,
     /// Calls webhooks.
     pub webhooks: Arc<Webhooks>,
     /// Checks writes of roles and bindings, where RBAC is on.
@@ -72,8 +74,9 @@ pub fn built_in(options: &PluginOptions) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(certificates::ClusterTrustBundleAttest(authorizer())),
         Arc::new(certificates::CertificateSubjectRestriction),
         Arc::new(defaults::DefaultIngressClass(objects())),
+        Arc::new(MutatingAdmissionPolicy(options.policies.clone())),
         Arc::new(MutatingAdmissionWebhook(options.webhooks.clone())),
-        options.policy.clone(),
+        Arc::new(ValidatingAdmissionPolicy(options.policies.clone())),
         Arc::new(ValidatingAdmissionWebhook(options.webhooks.clone())),
         Arc::new(resource_quota::ResourceQuota::new(objects())),
     ];

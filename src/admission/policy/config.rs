@@ -1,4 +1,4 @@
-//! Policies and bindings, compiled once per change.
+//! Policies and bindings of both kinds, compiled once per change.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::admission::expressions::{PolicyEnv, compile_as};
 use crate::admission::followed::{All, Followed};
 use crate::admission::matching::{Criteria, texts};
-use crate::api::cel::{Program, Type};
+use crate::api::cel::{Program, Type, json_patch_type, object_type};
 use crate::api::objects::Objects;
 use crate::api::selector::LabelSelector;
 
@@ -24,6 +24,10 @@ pub(super) struct Policy {
     /// Names and expressions, in order.
     pub(super) variables: Vec<(String, Compiled)>,
     pub(super) validations: Vec<Validation>,
+    /// Of a mutating policy.
+    pub(super) mutations: Vec<Mutation>,
+    /// A mutating policy that wants to see later changes.
+    pub(super) reinvoked: bool,
     /// Keys and expressions of audit annotations.
     pub(super) annotations: Vec<(String, Compiled)>,
     /// apiVersion and kind of the parameters.
@@ -37,6 +41,21 @@ pub(super) struct Validation {
     pub(super) message: String,
     pub(super) message_program: Option<Compiled>,
     pub(super) reason: String,
+}
+
+/// One mutation.
+pub(super) struct Mutation {
+    pub(super) patches: PatchType,
+    pub(super) program: Compiled,
+}
+
+/// What the expression of a mutation makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PatchType {
+    /// An object that is merged.
+    ApplyConfiguration,
+    /// A list of operations.
+    JsonPatch,
 }
 
 /// One binding.
@@ -114,6 +133,8 @@ impl Policy {
             }
         });
         let validations = validations.collect();
+        let mutations = list("mutations").map(|mutation| Mutation::parse(mutation, &env));
+        let mutations = mutations.collect();
         let annotations = list("auditAnnotations")
             .map(|annotation| {
                 let expression = text(annotation, "valueExpression");
@@ -129,8 +150,35 @@ impl Policy {
             conditions,
             variables,
             validations,
+            mutations,
+            reinvoked: spec["reinvocationPolicy"] == "IfNeeded",
             annotations,
             param_kind,
+        }
+    }
+}
+
+impl Mutation {
+    fn parse(mutation: &Value, env: &PolicyEnv) -> Self {
+        let (patches, member) = match mutation["patchType"].as_str() {
+            Some("JSONPatch") => (PatchType::JsonPatch, "jsonPatch"),
+            _ => (PatchType::ApplyConfiguration, "applyConfiguration"),
+        };
+        let expression = text(&mutation[member], "expression");
+        let program = compile_as(&expression, &env.mutating(), &[patches.type_of_patch()]);
+        Mutation {
+            patches,
+            program: program.map_err(|error| error.to_string()),
+        }
+    }
+}
+
+impl PatchType {
+    /// What an expression of this type answers.
+    pub(super) fn type_of_patch(self) -> Type {
+        match self {
+            PatchType::ApplyConfiguration => object_type(),
+            PatchType::JsonPatch => Type::list(json_patch_type()),
         }
     }
 }
@@ -167,17 +215,37 @@ impl Binding {
 /// All policies and bindings.
 #[derive(Default)]
 pub struct Policies {
-    policies: Arc<Followed<Policy>>,
-    bindings: Arc<Followed<Binding>>,
+    pub(super) validating: PolicySet,
+    pub(super) mutating: PolicySet,
 }
 
 impl Policies {
     /// Starts to follow them.
     pub fn follow(&self, objects: &Arc<dyn Objects>) {
-        self.policies
-            .follow("validatingadmissionpolicies", objects, Policy::parse);
-        self.bindings
-            .follow("validatingadmissionpolicybindings", objects, Binding::parse);
+        self.validating.follow(
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicybindings",
+            objects,
+        );
+        self.mutating.follow(
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicybindings",
+            objects,
+        );
+    }
+}
+
+/// The policies of one kind, and their bindings.
+#[derive(Default)]
+pub(super) struct PolicySet {
+    policies: Arc<Followed<Policy>>,
+    bindings: Arc<Followed<Binding>>,
+}
+
+impl PolicySet {
+    fn follow(&self, policies: &'static str, bindings: &'static str, objects: &Arc<dyn Objects>) {
+        self.policies.follow(policies, objects, Policy::parse);
+        self.bindings.follow(bindings, objects, Binding::parse);
     }
 
     /// Both, by name. `None` when they are not known yet.

@@ -56,19 +56,64 @@ pub(super) struct Failure {
     pub(super) is_error: bool,
 }
 
-/// Evaluates; asks the authorizer where expressions do.
+/// Evaluates validations; asks the authorizer where expressions do.
 pub(super) async fn evaluate(policy: &Policy, inputs: &Inputs<'_>, asks: &Asks<'_>) -> Verdict {
+    let verdict = decided(asks, |decisions| run(policy, inputs, decisions)).await;
+    verdict.unwrap_or_else(|error| Verdict::Decided(failed(policy, 0, error)))
+}
+
+/// Whether the match conditions hold; asks the authorizer where they do.
+///
+/// # Errors
+/// Why that cannot be said.
+pub(super) async fn is_concerned(
+    policy: &Policy,
+    inputs: &Inputs<'_>,
+    asks: &Asks<'_>,
+) -> Result<bool, String> {
+    decided(asks, |decisions| {
+        conditions_hold(&Scope::new(policy, inputs, decisions))
+    })
+    .await?
+}
+
+/// Runs, answering the questions at which a run ends, until one comes to its end.
+///
+/// # Errors
+/// There are too many questions.
+pub(super) async fn decided<T>(
+    asks: &Asks<'_>,
+    run: impl Fn(&Decisions) -> Result<T, Box<Query>>,
+) -> Result<T, String> {
     let mut decisions = Decisions::default();
     for _ in 0..QUESTIONS_MAX {
-        match run(policy, inputs, &decisions) {
-            Ok(verdict) => return verdict,
+        match run(&decisions) {
+            Ok(outcome) => return Ok(outcome),
             Err(query) => {
                 let answer = asks.ask(&query).await;
                 decisions.add(*query, answer);
             }
         }
     }
-    Verdict::Decided(failed(policy, 0, EvalError::TooCostly.to_string()))
+    Err(EvalError::TooCostly.to_string())
+}
+
+/// Whether all match conditions hold. One that is false wins over those that fail.
+fn conditions_hold(scope: &Scope<'_>) -> Result<Result<bool, String>, Box<Query>> {
+    let mut budget = Budget::new(MATCH_CONDITIONS_LIMIT);
+    let mut errors = Vec::new();
+    for condition in &scope.policy.conditions {
+        match scope.eval(condition, &mut budget)? {
+            Ok(Val::Bool(false)) => return Ok(Ok(false)),
+            Ok(_) => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok(match errors.as_slice() {
+        [] => Ok(true),
+        [one] => Err(one.clone()),
+        several => Err(format!("[{}]", several.join(", "))),
+    })
 }
 
 /// What an error means: nothing where the policy fails open.
@@ -92,21 +137,10 @@ fn failed(policy: &Policy, index: usize, message: String) -> Decided {
 /// One run, which ends at a question that has not been answered.
 fn run(policy: &Policy, inputs: &Inputs<'_>, decisions: &Decisions) -> Result<Verdict, Box<Query>> {
     let scope = Scope::new(policy, inputs, decisions);
-    let mut budget = Budget::new(MATCH_CONDITIONS_LIMIT);
-    let mut errors = Vec::new();
-    for condition in &policy.conditions {
-        match scope.eval(condition, &mut budget)? {
-            Ok(Val::Bool(false)) => return Ok(Verdict::NotConcerned),
-            Ok(_) => {}
-            Err(error) => errors.push(error),
-        }
-    }
-    if !errors.is_empty() {
-        let text = match errors.as_slice() {
-            [one] => one.clone(),
-            several => format!("[{}]", several.join(", ")),
-        };
-        return Ok(Verdict::Decided(failed(policy, 0, text)));
+    match conditions_hold(&scope)? {
+        Ok(true) => {}
+        Ok(false) => return Ok(Verdict::NotConcerned),
+        Err(error) => return Ok(Verdict::Decided(failed(policy, 0, error))),
     }
     let mut budget = Budget::new(RUNTIME_LIMIT);
     let mut decided = Decided::default();
@@ -178,7 +212,7 @@ fn message<'a>(
 type Cell<'a> = OnceCell<Result<Val<'a>, EvalError>>;
 
 /// The variables of one run. Those of the policy are evaluated when they are first needed.
-struct Scope<'a> {
+pub(super) struct Scope<'a> {
     policy: &'a Policy,
     fixed: Vec<Val<'a>>,
     variables: Vec<Cell<'a>>,
@@ -186,7 +220,7 @@ struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn new(policy: &'a Policy, inputs: &Inputs<'a>, decisions: &'a Decisions) -> Self {
+    pub(super) fn new(policy: &'a Policy, inputs: &Inputs<'a>, decisions: &'a Decisions) -> Self {
         // In the order of `PolicyEnv`.
         let fixed = vec![
             Val::json(inputs.object),
@@ -208,7 +242,10 @@ impl<'a> Scope<'a> {
     }
 
     /// The value of an expression, or its error in upstream's words.
-    fn eval(
+    ///
+    /// # Errors
+    /// What the authorizer must be asked first.
+    pub(super) fn eval(
         &self,
         program: &'a Compiled,
         budget: &mut Budget,

@@ -34,7 +34,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use config::Configurations;
-pub(in crate::admission) use mutating::Rounds;
 
 use crate::admission::{Admission, AdmissionPlugin, Kinds, Operation};
 use crate::api::objects::Objects;

@@ -1,13 +1,13 @@
 //! Mutating webhooks: one after the other, each sees what the ones before made of the object.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::admission::matching::{is_exempt, presented};
 use crate::admission::review::request;
+use crate::admission::shown::Shown;
 use crate::admission::webhook::Webhooks;
 use crate::admission::webhook::call::{
     Call, Outcome, end_stage, measure, refuse_dry_run, settle_failure, take_notes,
@@ -16,31 +16,11 @@ use crate::admission::webhook::config::{Hook, Kind};
 use crate::admission::webhook::failure::{Class, Failure};
 use crate::admission::webhook::matching::{self, Invocation};
 use crate::admission::webhook::review::{self, Answer};
-use crate::admission::{Admission, Operation, not_ready};
+use crate::admission::{Admission, not_ready};
 use crate::api::field::go_quote;
 use crate::api::patch::JsonPatch;
 use crate::api::status::Status;
 use crate::request::AuditLevel;
-
-/// What the first round of a request leaves for the second.
-#[derive(Debug, Default)]
-pub(in crate::admission) struct Rounds {
-    /// Webhooks that want to see later changes and have been called.
-    waiting: BTreeSet<String>,
-    /// Those of them that must be called again.
-    due: BTreeSet<String>,
-    /// The object as the last webhook left it.
-    last: Option<Value>,
-}
-
-impl Rounds {
-    fn object_changed(&mut self) {
-        self.due.append(&mut self.waiting);
-    }
-}
-
-/// Metadata that a new object gets after mutating admission; webhooks do not see it.
-const FILLED_LATER: [&str; 2] = ["uid", "creationTimestamp"];
 
 /// Calls the webhooks that apply.
 pub(super) async fn dispatch(
@@ -57,8 +37,8 @@ pub(super) async fn dispatch(
         return Ok(());
     }
     let rounds = &mut admission.reinvocation;
-    if rounds.is_second && rounds.webhooks.last.as_ref() != Some(&*admission.object) {
-        rounds.webhooks.object_changed();
+    if rounds.is_second {
+        rounds.webhooks.resume(admission.object);
     }
     for (index, hook) in hooks.iter().flat_map(|h| h.iter()).enumerate() {
         let invocation = matching::invocation(webhooks, Kind::Mutating, hook, admission).await?;
@@ -66,13 +46,13 @@ pub(super) async fn dispatch(
             continue;
         };
         let rounds = &mut admission.reinvocation;
-        if rounds.is_second && !rounds.webhooks.due.contains(&hook.uid) {
+        if rounds.is_second && !rounds.webhooks.is_due(&hook.uid) {
             continue;
         }
         call_one(webhooks, admission, &invocation, index).await?;
     }
     if admission.reinvocation.is_wanted {
-        admission.reinvocation.webhooks.last = Some(admission.object.clone());
+        admission.reinvocation.webhooks.leave(admission.object);
     }
     Ok(())
 }
@@ -92,8 +72,9 @@ async fn call_one(
         note_call(admission, hook, &place, false);
         return Err(refuse_dry_run(hook));
     }
-    let (sent, hidden) = present(webhooks, admission, invocation);
     let version = invocation.version(admission.resource);
+    let mut shown = Shown::new(&*webhooks.kinds, admission, version);
+    let sent = std::mem::take(&mut shown.object);
     let old = admission.old_object.unwrap_or(&Value::Null);
     let old = presented(&*webhooks.kinds, admission, old, version);
     let mut call = Call::new(
@@ -114,9 +95,9 @@ async fn call_one(
             Ok(None) => {}
             Ok(Some(object)) => {
                 changed = object != sent;
-                match put_back(webhooks, admission, invocation, object, hidden) {
+                match shown.put_back(&*webhooks.kinds, admission, version, object) {
                     Ok(()) => note_patch(admission, hook, &place, answer),
-                    Err(status) => outcome = Outcome::Broken(status),
+                    Err(error) => outcome = Outcome::Broken(Status::internal(&error)),
                 }
             }
             Err(instead) => outcome = *instead,
@@ -134,7 +115,7 @@ async fn call_one(
         rounds.is_wanted = true;
     }
     if hook.reinvoked {
-        rounds.webhooks.waiting.insert(hook.uid.clone());
+        rounds.webhooks.wait(hook.uid.clone());
     }
     match outcome {
         Outcome::Allowed(_) => Ok(()),
@@ -147,30 +128,6 @@ async fn call_one(
             settle_failure(admission.ctx, hook, &failure)
         }
     }
-}
-
-type Hidden = Map<String, Value>;
-
-/// The object as the webhook sees it, and the metadata it does not see.
-fn present(
-    webhooks: &Webhooks,
-    admission: &Admission<'_>,
-    invocation: &Invocation,
-) -> (Value, Hidden) {
-    let version = invocation.version(admission.resource);
-    let object = presented(&*webhooks.kinds, admission, admission.object, version);
-    let mut object = object.into_owned();
-    let mut hidden = Map::new();
-    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
-    if let (Operation::Create, Some(metadata)) = (admission.operation, metadata) {
-        let name = admission.name_is_generated.then_some("name");
-        for member in FILLED_LATER.into_iter().chain(name) {
-            if let Some(value) = metadata.remove(member) {
-                hidden.insert(member.into(), value);
-            }
-        }
-    }
-    (object, hidden)
 }
 
 /// The object after the patch of an answer; `None` when there is none.
@@ -206,31 +163,7 @@ fn patched(
     let patched = patch.apply(presented);
     patched
         .map(Some)
-        .map_err(|error| Box::new(Outcome::Broken(Status::internal(&error))))
-}
-
-/// Makes a patched object the request's.
-fn put_back(
-    webhooks: &Webhooks,
-    admission: &mut Admission<'_>,
-    invocation: &Invocation,
-    mut object: Value,
-    hidden: Hidden,
-) -> Result<(), Status> {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.extend(hidden);
-    }
-    let version = invocation.version(admission.resource);
-    webhooks
-        .kinds
-        .take_back(
-            admission.resource,
-            admission.subresource,
-            object,
-            version,
-            admission.object,
-        )
-        .map_err(|error| Status::internal(&error))
+        .map_err(|error| Box::new(Outcome::Broken(Status::internal(&error.text))))
 }
 
 /// Values of annotations, members in upstream's order.

@@ -21,7 +21,7 @@ pub(super) fn too_deep() -> String {
 
 /// The check of one expression.
 pub(super) struct Checker<'e> {
-    env: &'e Env,
+    pub(super) env: &'e Env,
     places: &'e SourceInfo,
     /// Variables of macros, innermost last.
     pub(super) locals: Vec<(String, Type)>,
@@ -118,13 +118,7 @@ impl<'e> Checker<'e> {
                 (Node::Map(nodes), Type::map(key_type, value_type))
             }
             Expr::Comprehension(comprehension) => self.check_macro(expression.id, comprehension),
-            Expr::Struct(object) => {
-                let message = format!(
-                    "undeclared reference to '{}' (in container '')",
-                    object.type_name
-                );
-                self.fail(expression.id, message)
-            }
+            Expr::Struct(object) => self.check_object(expression.id, object),
             Expr::Unspecified => broken(),
         }
     }
@@ -215,7 +209,12 @@ impl<'e> Checker<'e> {
         let name = call.func_name.as_str();
         if let Some(target) = &call.target {
             let qualified = dotted(&target.expr).map(|root| format!("{root}.{name}"));
-            if let Some(function) = qualified.filter(|f| decls::overloads(f).is_some()) {
+            let known = |function: &String| {
+                let is_for_patches = function == decls::ESCAPE_KEY;
+                decls::overloads(function).is_some()
+                    && (!is_for_patches || self.env.makes_patches())
+            };
+            if let Some(function) = qualified.filter(known) {
                 return self.check_overloads(id, &function, None, &call.args);
             }
             if let Some(found) = self.check_extra_macro(id, target, name, &call.args) {

@@ -24,6 +24,8 @@ pub struct CompileError(pub String);
 #[derive(Clone, Debug, Default)]
 pub struct Env {
     variables: Vec<(String, Type)>,
+    /// Expressions may make objects and JSON patches.
+    makes_patches: bool,
 }
 
 impl Env {
@@ -37,6 +39,18 @@ impl Env {
     pub fn with(mut self, name: &str, kind: Type) -> Self {
         self.variables.push((name.to_string(), kind));
         self
+    }
+
+    /// Expressions may also make `Object{…}` and `JSONPatch{…}`, as those of mutating policies do.
+    #[must_use]
+    pub fn with_patches(mut self) -> Self {
+        self.makes_patches = true;
+        self
+    }
+
+    /// Whether expressions may make objects and JSON patches.
+    pub(super) fn makes_patches(&self) -> bool {
+        self.makes_patches
     }
 
     /// A place in the bindings that no name leads to.

@@ -17,6 +17,9 @@ pub(super) struct Overload {
     pub(super) result: Type,
 }
 
+/// The function that only expressions that make patches know.
+pub(super) const ESCAPE_KEY: &str = "jsonpatch.escapeKey";
+
 /// The overloads of a function.
 pub(super) fn overloads(function: &str) -> Option<&'static [Overload]> {
     TABLE.get(function).map(Vec::as_slice)
@@ -181,6 +184,7 @@ const DECLARATIONS: &[&str] = &[
     "join .list(string)->string; .list(string),string->string",
     "format .string,list(dyn)->string",
     "strings.quote string->string",
+    "jsonpatch.escapeKey string->string",
     "find .string,string->string",
     "findAll .string,string->list(string); .string,string,int->list(string)",
     // Lists.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::authz::{Decisions, Query};
 use super::functions;
 use super::node::{Fold, FoldKind, Literal, Node, Program};
+use super::object::Constructed;
 use super::value::Val;
 
 /// Why an evaluation has no value.
@@ -163,6 +164,7 @@ impl<'a> Machine<'_, 'a> {
             }
             Node::List(items) => self.list(items),
             Node::Map(entries) => self.map(entries),
+            Node::Object(name, fields) => self.object(name, fields),
             Node::Fold(fold) => self.fold(fold),
             Node::OptionalMap {
                 operand,
@@ -216,6 +218,22 @@ impl<'a> Machine<'_, 'a> {
             self.insert(&mut map, key, value)?;
         }
         Ok(Val::Map(Arc::new(map)))
+    }
+
+    fn object(&mut self, name: &'a str, fields: &'a [(String, Node, bool)]) -> Outcome<'a> {
+        let mut values = Vec::with_capacity(fields.len());
+        for (field, node, optional) in fields {
+            match (optional, self.eval(node)?) {
+                (true, Val::Optional(None)) => {}
+                (true, Val::Optional(Some(inner))) => values.push((field.as_str(), (*inner).clone())),
+                (true, _) => return Err(no_overload()),
+                (false, value) => values.push((field.as_str(), value)),
+            }
+        }
+        Ok(Val::Object(Arc::new(Constructed {
+            name,
+            fields: values,
+        })))
     }
 
     fn insert(

@@ -6,7 +6,8 @@
 //! contract/cel.md; texts of errors are cel-go's.
 //!
 //! Files: `types` what an expression can be · `decls` which functions exist · `compile` from source to
-//! [`Program`], with `check` and `macros` · `node` the checked form · `value` values · `eval` the
+//! [`Program`], with `check` and `macros` · `node` the checked form · `value` values · `object` objects and patches that
+//! expressions make · `eval` the
 //! evaluator · `functions` what the functions do · `authz` the authorizer library.
 //!
 //! # Invariants
@@ -31,6 +32,7 @@ mod eval;
 mod functions;
 mod macros;
 mod node;
+mod object;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -41,6 +43,7 @@ pub use compile::{CompileError, Env, compile};
 pub use eval::{Bindings, Budget, EvalError};
 pub use functions::{Semver, Url};
 pub use node::Program;
+pub use object::{Constructed, json_patch_type, object_type};
 pub use types::{ObjectType, Type};
 pub use value::Val;
 

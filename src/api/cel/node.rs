@@ -38,6 +38,8 @@ pub(super) enum Node {
     List(Vec<(Node, bool)>),
     /// Entries, and whether each is optional.
     Map(Vec<(Node, Node, bool)>),
+    /// `Object.spec{…}`: the type's name; fields, and whether each is optional.
+    Object(String, Vec<(String, Node, bool)>),
     /// A macro over a list or map.
     Fold(Box<Fold>),
     /// `optMap` (wraps) and `optFlatMap`.

@@ -221,6 +221,60 @@ fn what_does_not_compile() {
 }
 
 #[test]
+fn objects_and_patches() {
+    let made = |source: &str, env: &Env| -> String {
+        let program = match compile(source, env) {
+            Ok(program) => program,
+            Err(error) => return error.to_string(),
+        };
+        let object = object();
+        let bindings = [Val::json(&object), Val::Null, Val::Null, Val::Null, Val::Null];
+        let decisions = Decisions::default();
+        let mut budget = Budget::new(PER_CALL_LIMIT);
+        let value = program.evaluate(&bindings, &decisions, &mut budget);
+        let value = value.expect("evaluates");
+        let misplaced = match &value {
+            Val::Object(object) => object.misplaced().join(", "),
+            _ => String::new(),
+        };
+        let json = value.to_json().expect("is JSON");
+        format!("{}: {json} {misplaced}", program.output)
+    };
+    let env = env().with_patches();
+    let check = |source: &str, expect: Expect| expect.assert_eq(&made(source, &env));
+    check(
+        "Object{spec: Object.spec{replicas: object.spec.replicas + 1, list: [Object.spec.list{a: 1}], ?none: optional.none()}}",
+        expect![[r#"Object: {"spec":{"list":[{"a":1}],"replicas":4}} "#]],
+    );
+    check(
+        "Object{spec: Object.wrong{}}",
+        expect![[
+            r#"Object: {"spec":{}} unexpected type name "Object.wrong", expected "Object.spec", which matches field name path from root Object type"#
+        ]],
+    );
+    check(
+        "[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('x/y~z'), value: 1}]",
+        expect![[
+            r#"list(JSONPatch): [{"op":"add","path":"/metadata/labels/x~1y~0z","value":1}] "#
+        ]],
+    );
+    check(
+        "JSONPatch{op: 1, nope: 2}",
+        expect![[r#"
+            ERROR: <input>:1:13: expected type of field 'op' is 'string' but provided type is 'int'
+             | JSONPatch{op: 1, nope: 2}
+             | ............^
+            ERROR: <input>:1:22: undefined field 'nope'
+             | JSONPatch{op: 1, nope: 2}
+             | .....................^"#]],
+    );
+    for source in ["Object{}", "jsonpatch.escapeKey('a')"] {
+        let error = made(source, &self::env());
+        assert!(error.contains("undeclared reference to"), "{error}");
+    }
+}
+
+#[test]
 fn depth_is_refused_before_it_hurts() {
     let env = env();
     for source in [

@@ -52,12 +52,17 @@ pub struct ObjectType {
     pub name: String,
     /// Fields; accessing another is a compile error.
     pub fields: Vec<(String, Type)>,
+    /// Any other field is there as well, and may hold anything.
+    pub is_open: bool,
 }
 
 impl ObjectType {
     /// The type of a field.
     pub fn field(&self, name: &str) -> Option<&Type> {
-        self.fields.iter().find(|(n, _)| n == name).map(|(_, t)| t)
+        let found = self.fields.iter().find(|(n, _)| n == name);
+        found
+            .map(|(_, t)| t)
+            .or_else(|| self.is_open.then_some(&Type::Dyn))
     }
 }
 
@@ -68,6 +73,16 @@ impl Type {
         Type::Object(Arc::new(ObjectType {
             name: name.to_string(),
             fields: fields.collect(),
+            is_open: false,
+        }))
+    }
+
+    /// An object with whatever fields.
+    pub fn open_object(name: &str) -> Type {
+        Type::Object(Arc::new(ObjectType {
+            name: name.to_string(),
+            fields: Vec::new(),
+            is_open: true,
         }))
     }
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Number, Value};
 
 use super::authz::{Answer, Query};
+use super::object::Constructed;
 use crate::api::quantity::Quantity;
 
 /// A value. Objects of the request are borrowed and read in place.
@@ -31,6 +32,8 @@ pub enum Val<'a> {
     List(Arc<Vec<Val<'a>>>),
     /// A map that the expression made.
     Map(Arc<Vec<(Val<'a>, Val<'a>)>>),
+    /// An object or JSON patch that the expression made.
+    Object(Arc<Constructed<'a>>),
     /// An array or object of JSON.
     Json(&'a Value),
     /// duration.
@@ -200,6 +203,7 @@ impl<'a> Val<'a> {
                 (Some(a), Some(b)) => a.equals(b),
                 _ => false,
             },
+            (Val::Object(a), Val::Object(b)) => a.equals(b),
             (Val::Json(a), Val::Json(b)) if std::ptr::eq(*a, *b) => true,
             (a, b) => match (a.is_number(), b.is_number()) {
                 (true, true) => a.compare(b) == Some(Ordering::Equal),
@@ -253,7 +257,7 @@ impl<'a> Val<'a> {
     }
 
     /// Name of the type, as `type()` and conversion errors have it.
-    pub(super) fn type_name(&self) -> &'static str {
+    pub fn type_name(&self) -> &'static str {
         match self {
             Val::Null => "null_type",
             Val::Bool(_) => "bool",
@@ -264,6 +268,7 @@ impl<'a> Val<'a> {
             Val::Bytes(_) => "bytes",
             Val::List(_) | Val::Json(Value::Array(_)) => "list",
             Val::Map(_) | Val::Json(_) => "map",
+            Val::Object(_) => "Object",
             Val::Duration(_) => "google.protobuf.Duration",
             Val::Timestamp(_) => "google.protobuf.Timestamp",
             Val::Type(_) => "type",
@@ -291,6 +296,7 @@ impl<'a> Val<'a> {
             Val::Double(d) => *d == 0.0,
             Val::Duration(d) => d.is_zero(),
             Val::Optional(o) => o.is_none(),
+            Val::Object(object) => object.fields.is_empty(),
             other => other.size() == Some(0),
         }
     }

@@ -25,6 +25,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod unowned;
 mod update;
 mod validate;
 
@@ -41,6 +42,7 @@ pub use extract::fields_of;
 pub use scale::{ReplicasPaths, entries_of_parent, entries_of_scale};
 pub use set::Set;
 pub use typed::Type;
+pub use unowned::merge_unowned;
 pub use update::{keep_times, track};
 
 /// Metadata that nobody owns.

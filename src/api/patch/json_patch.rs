@@ -116,15 +116,28 @@ impl JsonPatch {
     ///
     /// # Errors
     /// Which operation does not apply, and why.
-    pub fn apply(&self, object: &Value) -> Result<Value, String> {
+    pub fn apply(&self, object: &Value) -> Result<Value, NotApplied> {
         let mut document = object.clone();
         for operation in &self.0 {
             if apply_one(&mut document, operation).is_err() {
-                return Err(why_not(&mut document, operation));
+                let path = operation.path.as_deref().unwrap_or_default();
+                return Err(NotApplied {
+                    test_failed: operation.op == "test" && parent(&mut document, path).is_ok(),
+                    text: why_not(&mut document, operation),
+                });
             }
         }
         Ok(document)
     }
+}
+
+/// Why a patch does not apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotApplied {
+    /// In the words of the library that Kubernetes uses.
+    pub text: String,
+    /// A `test` compared and found a difference.
+    pub test_failed: bool,
 }
 
 /// Why an operation failed on a document that it left as it was (or nearly: a move that found no

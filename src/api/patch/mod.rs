@@ -20,7 +20,7 @@ use crate::api::names::GroupKind;
 use crate::api::schema::{self, Format, Schema, go_json};
 use crate::api::status::{Details, Status};
 
-pub use json_patch::JsonPatch;
+pub use json_patch::{JsonPatch, NotApplied};
 pub(in crate::api) use print::go_value;
 pub use restore::fits;
 

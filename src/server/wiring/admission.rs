@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::admission::AdmissionChain;
 use crate::admission::plugins::{PluginOptions, TolerationSeconds, built_in};
-use crate::admission::policy::{Policies, ValidatingAdmissionPolicy};
+use crate::admission::policy::{Policies, PolicyContext};
 use crate::admission::webhook::{Configurations, Webhooks};
 use crate::api::objects::Objects;
 use crate::authorization::Authorizer;
@@ -50,7 +50,7 @@ pub(super) fn chain(
         },
         objects: objects.clone(),
         authorizer: authorizer.clone(),
-        policy: Arc::new(ValidatingAdmissionPolicy {
+        policies: Arc::new(PolicyContext {
             policies: policies.clone(),
             objects: objects.clone(),
             kinds: webhooks.kinds.clone(),

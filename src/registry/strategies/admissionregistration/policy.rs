@@ -8,7 +8,7 @@ use super::super::common::names::{self, invalid_each};
 use super::super::storage::volume_attachment::keep_metadata;
 use super::rules;
 use crate::admission::expressions::{PolicyEnv, compile_as};
-use crate::api::cel::{Env, Type};
+use crate::api::cel::{Env, Type, json_patch_type, object_type};
 use crate::api::field::{FieldErrors, Path};
 use crate::registry::strategy::{Strategy, WriteContext};
 
@@ -79,10 +79,10 @@ impl Strategy for PolicyStrategy {
         let mut env = PolicyEnv::new(at(spec, "paramKind").is_some());
         rules::validate_match_conditions(spec, env.plain(), &path, errors);
         validate_variables(spec, &path, errors);
+        compile_variables(spec, &mut env, &path, errors);
         if self.mutating {
-            validate_mutations(spec, &path, errors);
+            validate_mutations(spec, &env, &path, errors);
         } else {
-            compile_variables(spec, &mut env, &path, errors);
             validate_validations(name, spec, &env, &path, errors);
         }
     }
@@ -186,8 +186,7 @@ fn validate_variables(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
     }
 }
 
-/// Refuses what does not compile, and declares what does. Mutating policies may make objects, which
-/// only their own evaluation will know.
+/// Refuses what does not compile, and declares what does.
 fn compile_variables(spec: &Value, env: &mut PolicyEnv, path: &Path<'_>, errors: &mut FieldErrors) {
     let list = path.field("variables");
     for (i, variable) in arr_at(spec, "variables").iter().enumerate() {
@@ -346,14 +345,14 @@ fn validate_annotation(
     }
 }
 
-fn validate_mutations(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
+fn validate_mutations(spec: &Value, env: &PolicyEnv, path: &Path<'_>, errors: &mut FieldErrors) {
     let list = path.field("mutations");
     let mutations = arr_at(spec, "mutations");
     if mutations.is_empty() {
         errors.required(&list, "mutations must contain at least one item");
     }
     for (i, mutation) in mutations.iter().enumerate() {
-        validate_mutation(mutation, &list.index(i), errors);
+        validate_mutation(mutation, env, &list.index(i), errors);
     }
     checks::required_enum(
         spec,
@@ -364,7 +363,12 @@ fn validate_mutations(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
     );
 }
 
-fn validate_mutation(mutation: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
+fn validate_mutation(
+    mutation: &Value,
+    env: &PolicyEnv,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
     let kinds = [
         ("ApplyConfiguration", "applyConfiguration"),
         ("JSONPatch", "jsonPatch"),
@@ -395,8 +399,15 @@ fn validate_mutation(mutation: &Value, path: &Path<'_>, errors: &mut FieldErrors
             format!("must be specified when patchType is {kind}"),
         ),
         Some(patch) => {
-            if str_at(patch, "expression").trim().is_empty() {
-                errors.required(&own_path.field("expression"), "expression is not specified");
+            let (expression, path) = (str_at(patch, "expression"), own_path.field("expression"));
+            if expression.trim().is_empty() {
+                errors.required(&path, "expression is not specified");
+            } else {
+                let wanted = match *own {
+                    "jsonPatch" => Type::list(json_patch_type()),
+                    _ => object_type(),
+                };
+                check_expression(expression, &env.mutating(), &[wanted], &path, errors);
             }
         }
     }
