@@ -8,13 +8,18 @@
 //!   the answer is no.
 //! - Members of `system:masters` are allowed before anybody is asked.
 
+pub mod abac;
+pub mod config;
 pub mod node;
 pub mod rbac;
 pub mod refusal;
 pub mod reviews;
+pub mod webhook;
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
 use crate::request::{Attributes, UserInfo};
@@ -41,25 +46,49 @@ pub struct Decision {
     /// Errors met on the way that are no reason text (webhooks that did not answer). With any
     /// verdict but `Allow` they turn a refusal into a 500.
     pub errors: Vec<String>,
+    /// Who did not allow it, of the authorizers that cannot be looked into (ABAC, webhooks).
+    pub asked: Vec<Asked>,
+}
+
+/// What one authorizer said, for the request's stages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// `ABAC`, or `Webhook/` and its name.
+    pub authorizer: String,
+    /// `denied`, `no-opinion` or `unanswered`.
+    pub outcome: &'static str,
+    /// In its own words.
+    pub reason: String,
+    /// Since when it was asked.
+    pub began: Instant,
 }
 
 impl Decision {
+    /// A decision with an error beside it.
+    pub fn new(verdict: Verdict, reason: impl Into<String>, error: Option<String>) -> Self {
+        Decision {
+            verdict,
+            reason: reason.into(),
+            errors: error.into_iter().collect(),
+            asked: Vec::new(),
+        }
+    }
+
     /// Allowed, without a reason text.
     pub fn allow() -> Self {
-        Decision {
-            verdict: Verdict::Allow,
-            reason: String::new(),
-            errors: Vec::new(),
-        }
+        Self::new(Verdict::Allow, "", None)
     }
 
     /// No opinion, for `reason`.
     pub fn no_opinion(reason: impl Into<String>) -> Self {
-        Decision {
-            verdict: Verdict::NoOpinion,
-            reason: reason.into(),
-            errors: Vec::new(),
-        }
+        Self::new(Verdict::NoOpinion, reason, None)
+    }
+
+    /// The same, and who said so.
+    #[must_use]
+    pub fn asked(mut self, asked: Asked) -> Self {
+        self.asked.push(asked);
+        self
     }
 }
 
@@ -129,14 +158,22 @@ impl<T: Authorizer + RuleResolver> Mode for T {}
 
 /// The authorizers in order, behind the privileged group.
 pub struct AuthorizerChain {
-    modes: Vec<Arc<dyn Mode>>,
+    modes: ArcSwap<Vec<Arc<dyn Mode>>>,
 }
 
 impl AuthorizerChain {
-    /// A chain that asks `modes` in order. Name the modes with `--authorization-mode`; see
-    /// [`AlwaysAllow`], [`AlwaysDeny`], [`rbac::Rbac`], [`node::NodeAuthorizer`].
+    /// A chain that asks `modes` in order. Name the modes with `--authorization-mode` or in a
+    /// [`config`]; see [`AlwaysAllow`], [`AlwaysDeny`], [`rbac::Rbac`], [`node::NodeAuthorizer`],
+    /// [`abac::Abac`], [`webhook::WebhookAuthorizer`].
     pub fn new(modes: Vec<Arc<dyn Mode>>) -> Arc<Self> {
-        Arc::new(AuthorizerChain { modes })
+        Arc::new(AuthorizerChain {
+            modes: ArcSwap::from_pointee(modes),
+        })
+    }
+
+    /// From now on asks others. Requests under way keep those they began with.
+    pub fn replace(&self, modes: Vec<Arc<dyn Mode>>) {
+        self.modes.store(Arc::new(modes));
     }
 }
 
@@ -147,11 +184,14 @@ impl Authorizer for AuthorizerChain {
             return Decision::allow();
         }
         let mut refusal = Decision::no_opinion("");
-        for mode in &self.modes {
+        let modes = self.modes.load_full();
+        for mode in modes.iter() {
             let mut decision = mode.authorize(attributes).await;
+            refusal.asked.append(&mut decision.asked);
             if decision.verdict != Verdict::NoOpinion {
                 refusal.errors.append(&mut decision.errors);
                 decision.errors = refusal.errors;
+                decision.asked = refusal.asked;
                 return decision;
             }
             if !decision.reason.is_empty() {
@@ -169,7 +209,7 @@ impl Authorizer for AuthorizerChain {
 impl RuleResolver for AuthorizerChain {
     fn rules_for(&self, user: &UserInfo, namespace: &str) -> ResolvedRules {
         let mut all = ResolvedRules::default();
-        for mode in &self.modes {
+        for mode in self.modes.load().iter() {
             let mut found = mode.rules_for(user, namespace);
             all.rules.append(&mut found.rules);
             all.incomplete |= found.incomplete;
@@ -188,11 +228,7 @@ mod tests {
     #[async_trait]
     impl Authorizer for Says {
         async fn authorize(&self, _: &Attributes<'_>) -> Decision {
-            Decision {
-                verdict: self.0,
-                reason: self.1.into(),
-                errors: Vec::new(),
-            }
+            Decision::new(self.0, self.1, None)
         }
     }
 

@@ -55,8 +55,13 @@ impl Filter for Authorization {
         let began = ctx.stages.begin("authorization");
         let user = ctx.user();
         let attributes = Attributes::of(&ctx.info, &user);
-        let decision = self.authorizer.authorize(&attributes).await;
+        let mut decision = self.authorizer.authorize(&attributes).await;
         self.count(&decision, began.elapsed());
+        for asked in decision.asked.drain(..) {
+            let stage = format!("authorizer/{}", asked.authorizer);
+            ctx.stages
+                .end(stage, asked.began, asked.outcome, asked.reason);
+        }
         if decision.verdict == Verdict::Allow {
             ctx.audit.annotate("authorization.k8s.io/decision", "allow");
             ctx.audit

@@ -64,6 +64,11 @@ impl StartError {
         }
         StartError::Part { part, reason }
     }
+
+    /// A part failed, for a reason that is told already.
+    pub(super) fn text(part: &'static str, reason: String) -> Self {
+        StartError::Part { part, reason }
+    }
 }
 
 /// Starts servers.

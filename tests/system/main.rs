@@ -7,6 +7,7 @@ mod etcd;
 mod admission_policies;
 mod audit_faults;
 mod audit_tools;
+mod authorizers;
 mod collect;
 mod connect;
 mod crash;

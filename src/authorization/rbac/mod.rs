@@ -211,22 +211,14 @@ impl Rbac {
             ControlFlow::Continue(())
         });
         if let Some(reason) = reason {
-            return Decision {
-                verdict: Verdict::Allow,
-                reason,
-                errors: Vec::new(),
-            };
+            return Decision::new(Verdict::Allow, reason, None);
         }
         let reason = match errors.as_slice() {
             [] => String::new(),
             [one] => format!("RBAC: {one}"),
             many => format!("RBAC: [{}]", many.join(", ")),
         };
-        Decision {
-            verdict: Verdict::NoOpinion,
-            reason,
-            errors: Vec::new(),
-        }
+        Decision::no_opinion(reason)
     }
 }
 

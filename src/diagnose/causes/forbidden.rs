@@ -1,5 +1,7 @@
 //! 403, and whatever admission refuses with: which plugin, policy, webhook or check.
 
+use std::fmt::Write as _;
+
 use super::Answer;
 use crate::diagnose::cause::{Cause, Class};
 use crate::diagnose::trace::webhook_of;
@@ -58,7 +60,10 @@ pub(super) fn by_plugin(answer: &Answer<'_>, stage: &str, plugin: &str) -> Cause
             format!("an admission policy refused it: {message}"),
         )
         .fix("change the object as the message says")
-        .fix("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings shows the rules"),
+        .fix(match plugin {
+            "MutatingAdmissionPolicy" => "kubectl get mutatingadmissionpolicies,mutatingadmissionpolicybindings shows the rules",
+            _ => "kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings shows the rules",
+        }),
         "PodSecurity" => certain(
             Class::AdmissionDenied,
             format!("admission plugin PodSecurity refused it: {message}"),
@@ -124,10 +129,36 @@ fn by_authorizer(answer: &Answer<'_>) -> Cause {
             .fix("a node may read secrets, config maps and volumes of pods that are bound to it, no others")
             .fix("kubectl get pods -A --field-selector spec.nodeName=NODE shows which those are");
     }
-    let text = match reason {
-        "" => "no authorizer allowed it".to_string(),
-        reason => format!("no authorizer allowed it: {reason}"),
-    };
-    Cause::certain(Class::Forbidden, "authorization", text)
-        .fix("grant it with a role and a binding, if they should be allowed to")
+    if let Some((authorizer, stage)) = asked(answer).find(|(_, s)| s.outcome == "denied") {
+        let text = format!("{authorizer} denied it: {}", stage.reason);
+        return Cause::certain(Class::Forbidden, &stage.name, text)
+            .detail(&authorizer)
+            .fix("ask whoever runs that authorizer: its denial is final, roles and bindings change nothing");
+    }
+    let silent: Vec<String> = asked(answer).map(|(authorizer, _)| authorizer).collect();
+    let mut text = "no authorizer allowed it".to_string();
+    if !silent.is_empty() {
+        let _ = write!(text, " (had nothing to say: {})", silent.join(", "));
+    }
+    if !reason.is_empty() {
+        let _ = write!(text, ": {reason}");
+    }
+    let cause = Cause::certain(Class::Forbidden, "authorization", text)
+        .fix("grant it with a role and a binding, if they should be allowed to");
+    match silent.iter().any(|authorizer| authorizer == "ABAC") {
+        true => cause.fix("or with a line in --authorization-policy-file, and a restart"),
+        false => cause,
+    }
+}
+
+/// Authorizers beside RBAC and Node that did not allow it: what they are called, and what they said.
+fn asked<'a>(answer: &'a Answer<'_>) -> impl Iterator<Item = (String, &'a TracedStage)> {
+    answer.trace.stages.iter().filter_map(|stage| {
+        let authorizer = stage.name.strip_prefix("authorizer/")?;
+        let called = match authorizer.split_once('/') {
+            Some((kind, name)) => format!("{kind} {name}"),
+            None => authorizer.to_string(),
+        };
+        Some((called, stage))
+    })
 }

@@ -126,6 +126,34 @@ fn thread_34_refusals() {
 }
 
 #[test]
+fn thread_34_refusals_by_authorizers_that_cannot_be_looked_into() {
+    for (asked, detail, text) in [
+        (
+            json!(["authorizer/Webhook/w", 0, 1, "denied", "not on Fridays"]),
+            "Webhook w",
+            "Webhook w denied it: not on Fridays",
+        ),
+        (
+            json!(["authorizer/ABAC", 0, 1, "no-opinion", "No policy matched."]),
+            "",
+            "no authorizer allowed it (had nothing to say: ABAC)",
+        ),
+    ] {
+        let event = json!({
+            "stage": "ResponseComplete", "verb": "get", "requestURI": "/x",
+            "responseStatus": {"code": 403, "message": "no"},
+            "annotations": {"authorization.k8s.io/decision": "forbid"},
+        });
+        let trace = json!({"stages": [asked, ["authorization", 0, 2, "forbid", "x"]]});
+        let cause = cause(&event, &Trace::parse(&trace));
+        assert_eq!(cause.class, Class::Forbidden);
+        assert_eq!(cause.detail, detail);
+        assert_eq!(cause.text, text);
+        assert!(!cause.fix.is_empty());
+    }
+}
+
+#[test]
 fn client_errors() {
     use Certainty::Certain;
     check(&[

@@ -1,4 +1,4 @@
-//! A client that posts JSON to the server of a kubeconfig.
+//! A client that posts JSON to the server of a kubeconfig: audit events, access reviews.
 
 use std::error::Error as _;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Request, Uri};
+use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -21,11 +21,14 @@ use rustls_pki_types::ServerName;
 use super::proxy::{Connector, address};
 use super::{ClientError, Target, tls_config};
 use crate::audit::sink::webhook::Poster;
+use crate::authorization::webhook::{ReviewClient, ReviewError};
 
 /// Longest wait for an answer, as upstream's webhooks (contract/audit.md §9).
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an answer is read: what a person needs to see what is wrong.
 const ANSWER_MAX_BYTES: usize = 4 * 1024;
+/// How much of a review's answer is read.
+const REVIEW_MAX_BYTES: usize = 1024 * 1024;
 /// How long an idle connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often a token's file is read again.
@@ -114,7 +117,21 @@ impl HttpsClient {
     }
 
     async fn try_post(&self, body: Bytes) -> Result<(), String> {
-        let mut request = Request::post(self.url.clone())
+        let (status, text) = self.exchange(&self.url, body, ANSWER_MAX_BYTES).await?;
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(refused(status, &text)),
+        }
+    }
+
+    /// Posts, and answers status and body; a longer body than `answer_max` is left out.
+    async fn exchange(
+        &self,
+        url: &Uri,
+        body: Bytes,
+        answer_max: usize,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let mut request = Request::post(url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, concat!("verbatim/", env!("CARGO_PKG_VERSION")));
         if let Some(authorization) = self.authorization() {
@@ -123,14 +140,14 @@ impl HttpsClient {
         let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;
         let answer = self.http.request(request).await.map_err(|e| chain(&e))?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER_MAX_BYTES).collect().await;
-        if head.status.is_success() {
-            return Ok(());
-        }
-        let text = body.map(|b| b.to_bytes()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        Err(format!("{} {}", head.status, text.trim()))
+        let body = Limited::new(body, answer_max).collect().await;
+        let body = body.map(|b| b.to_bytes()).unwrap_or_default();
+        Ok((head.status, body))
     }
+}
+
+fn refused(status: StatusCode, text: &[u8]) -> String {
+    format!("{status} {}", String::from_utf8_lossy(text).trim())
 }
 
 #[async_trait]
@@ -139,6 +156,44 @@ impl Poster for HttpsClient {
         match tokio::time::timeout(self.timeout, self.try_post(body)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+        }
+    }
+}
+
+#[async_trait]
+impl ReviewClient for HttpsClient {
+    async fn review(&self, body: Bytes, within: Duration) -> Result<Bytes, ReviewError> {
+        let failed = |text: String, is_timeout, is_transient| ReviewError {
+            text: format!("Post \"{}\": {text}", self.url),
+            is_timeout,
+            is_transient,
+        };
+        // As client-go tells the server how long it waits.
+        let separator = if self.url.query().is_some() { '&' } else { '?' };
+        let url = format!("{}{separator}timeout={}s", self.url, within.as_secs());
+        let url: Uri = url
+            .parse()
+            .map_err(|_| failed("it is no URL".into(), false, false))?;
+        let exchange = self.exchange(&url, body, REVIEW_MAX_BYTES);
+        match tokio::time::timeout(within, exchange).await {
+            Err(_) => Err(failed("context deadline exceeded".into(), true, false)),
+            Ok(Err(text)) => {
+                let is_reset = text.contains("connection reset");
+                Err(failed(text, false, is_reset))
+            }
+            Ok(Ok((status, body))) if status.is_success() => Ok(body),
+            Ok(Ok((status, body))) => {
+                // What upstream's client tries again.
+                let is_transient = matches!(
+                    status,
+                    StatusCode::INTERNAL_SERVER_ERROR
+                        | StatusCode::TOO_MANY_REQUESTS
+                        | StatusCode::GATEWAY_TIMEOUT
+                );
+                let text = &body[..body.len().min(ANSWER_MAX_BYTES)];
+                let is_timeout = status == StatusCode::GATEWAY_TIMEOUT;
+                Err(failed(refused(status, text), is_timeout, is_transient))
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `--follow`, `--webhook-clusters`, and what `verbatim collect` makes of the flags.
 
 use super::{FlagError, ServerOptions, Values};
+use crate::authorization::config::AuthorizerConfig;
 use crate::search::FollowedLog;
 use crate::search::ingest::check_cluster;
 
@@ -65,8 +66,8 @@ impl ServerOptions {
     /// Makes these the options of a collector. The error says which flag does not go with that.
     pub fn become_collector(&mut self, given: &Values) -> Result<(), FlagError> {
         self.role = Role::Collector;
-        if !given.is_given("authorization-mode") {
-            self.authorization_modes = vec!["RBAC".into()];
+        if !given.is_given("authorization-mode") && !given.is_given("authorization-config") {
+            self.authorization.authorizers = vec![AuthorizerConfig::plain("RBAC")];
         }
         let pairs = COLLECTOR_RESOURCES.iter();
         let pairs = pairs.map(|(key, value)| (key.to_string(), value.to_string()));

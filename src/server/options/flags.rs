@@ -177,12 +177,12 @@ pub const FLAGS: &[Flag] = &[
 
     // Authorization
     flag(Authorization, "authorization-mode", List, "Node,RBAC", Works, "Authorizers, in order: Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny. kube-apiserver's own default is AlwaysAllow; Verbatim's is safe."),
-    flag(Authorization, "authorization-config", Str, "", API, "AuthorizationConfiguration file."),
-    flag(Authorization, "authorization-policy-file", Str, "", API, "ABAC policy file."),
-    flag(Authorization, "authorization-webhook-config-file", Str, "", API, "Kubeconfig of an authorization webhook."),
-    flag(Authorization, "authorization-webhook-version", Str, "v1beta1", API, "Version of SubjectAccessReview to send."),
-    flag(Authorization, "authorization-webhook-cache-authorized-ttl", DurationFlag, "5m0s", API, "How long its permissions are kept."),
-    flag(Authorization, "authorization-webhook-cache-unauthorized-ttl", DurationFlag, "30s", API, "How long its refusals are kept."),
+    flag(Authorization, "authorization-config", Str, "", Works, "AuthorizationConfiguration file, instead of the other flags; read again when it changes."),
+    flag(Authorization, "authorization-policy-file", Str, "", Works, "ABAC policy file."),
+    flag(Authorization, "authorization-webhook-config-file", Str, "", Works, "Kubeconfig of an authorization webhook."),
+    flag(Authorization, "authorization-webhook-version", Str, "v1beta1", Works, "Version of SubjectAccessReview to send."),
+    flag(Authorization, "authorization-webhook-cache-authorized-ttl", DurationFlag, "5m0s", Works, "How long its permissions are kept."),
+    flag(Authorization, "authorization-webhook-cache-unauthorized-ttl", DurationFlag, "30s", Works, "How long its refusals are kept."),
 
     // Admission and API enablement
     flag(Admission, "enable-admission-plugins", List, "", Works, "Admission plugins beyond the default ones."),

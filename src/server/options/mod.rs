@@ -6,6 +6,7 @@
 //!   `--data-dir`.
 
 mod audit_webhook;
+mod authorization;
 pub mod collect;
 pub mod flags;
 pub mod parse;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+pub use self::authorization::{AuthorizationOptions, load as load_authorizers};
 pub use self::collect::{CollectOptions, Role};
 pub use self::flags::FLAGS;
 pub use self::parse::{Flag, FlagError, Kind, Section, Status, Values};
@@ -39,8 +41,8 @@ pub struct ServerOptions {
     pub in_flight: InFlightOptions,
     /// Who may come in.
     pub authentication: AuthenticationOptions,
-    /// Authorizers, in order.
-    pub authorization_modes: Vec<String>,
+    /// Who decides what they may.
+    pub authorization: AuthorizationOptions,
     /// Admission plugins.
     pub admission: AdmissionOptions,
     /// The audit log and index.
@@ -380,7 +382,7 @@ impl ServerOptions {
                 fair: v.bool("enable-priority-and-fairness"),
             },
             authentication: authentication(v)?,
-            authorization_modes: authorization_modes(v)?,
+            authorization: authorization::options(v)?,
             admission: AdmissionOptions {
                 enable: v.list("enable-admission-plugins"),
                 disable: v.list("disable-admission-plugins"),
@@ -597,36 +599,6 @@ fn authentication(v: &Values) -> Result<AuthenticationOptions, FlagError> {
     })
 }
 
-fn authorization_modes(v: &Values) -> Result<Vec<String>, FlagError> {
-    const MODES: [&str; 6] = [
-        "Node",
-        "RBAC",
-        "ABAC",
-        "Webhook",
-        "AlwaysAllow",
-        "AlwaysDeny",
-    ];
-    let modes = v.list("authorization-mode");
-    for (i, mode) in modes.iter().enumerate() {
-        if !MODES.contains(&mode.as_str()) {
-            let reason = format!("{mode:?} is not a valid mode");
-            return Err(v.invalid("authorization-mode", reason));
-        }
-        if modes[..i].contains(mode) {
-            let reason = format!("{mode:?} is given twice");
-            return Err(v.invalid("authorization-mode", reason));
-        }
-        if matches!(mode.as_str(), "ABAC" | "Webhook") {
-            let reason = format!("{mode} comes with version 0.2 (the API issue)");
-            return Err(v.invalid("authorization-mode", reason));
-        }
-    }
-    if modes.is_empty() {
-        return Err(v.invalid("authorization-mode", "at least one mode must be given"));
-    }
-    Ok(modes)
-}
-
 fn audit(v: &Values, data_dir: &Path) -> Result<AuditOptions, FlagError> {
     let one_of = |name: &str, allowed: &[&str]| match allowed.contains(&v.text(name).as_str()) {
         true => Ok(v.text(name)),
@@ -748,7 +720,7 @@ mod tests {
     #[test]
     fn defaults_are_safe() {
         let options = ServerOptions::defaults();
-        assert_eq!(options.authorization_modes, ["Node", "RBAC"]);
+        assert!(options.authorization.has("Node") && options.authorization.has("RBAC"));
         assert_eq!(
             options.audit.log_path,
             Some(PathBuf::from("./verbatim-data/audit/audit.log"))
@@ -800,6 +772,15 @@ mod tests {
         for (args, part) in [
             (&["--tls-cert-file=a"][..], "tls-private-key-file"),
             (&["--authorization-mode=Foo"], "\"Foo\" is not a valid mode"),
+            (&["--authorization-mode=ABAC"], "authorization-policy-file"),
+            (
+                &["--authorization-webhook-config-file=a"],
+                "without mode Webhook",
+            ),
+            (
+                &["--authorization-config=a", "--authorization-mode=RBAC"],
+                "authorization-config",
+            ),
             (&["--goaway-chance=0.5"], "between 0 and 0.02"),
             (&["--service-cluster-ip-range=x"], "CIDR"),
             (&["--secure-port=70000"], "65535"),

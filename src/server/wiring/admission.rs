@@ -40,7 +40,7 @@ pub(super) fn chain(
     policies: &Arc<Policies>,
     metrics: &Arc<Metrics>,
 ) -> AdmissionChain {
-    let with_rbac = options.authorization_modes.iter().any(|m| m == "RBAC");
+    let with_rbac = options.authorization.has("RBAC");
     let plugins = built_in(&PluginOptions {
         enable: options.admission.enable.clone(),
         disable: options.admission.disable.clone(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::authorizers::Authorizers;
 use crate::api::objects::Objects;
 use crate::audit::Recorder;
 use crate::authentication::bootstrap_token::BootstrapTokens;
@@ -17,9 +18,9 @@ use crate::authentication::token_request::TokenIssuer;
 use crate::authentication::union::{Anonymous, RequestAuthenticator, TokenUnion};
 use crate::authentication::x509::{ClientCa, ClientCertificates};
 use crate::authentication::{Authenticator, TokenAuthenticator};
+use crate::authorization::AuthorizerChain;
 use crate::authorization::node::NodeAuthorizer;
 use crate::authorization::rbac::Rbac;
-use crate::authorization::{AlwaysAllow, AlwaysDeny, AuthorizerChain, Mode};
 use crate::base::Tasks;
 use crate::endpoints::handlers::review::Reviewers;
 use crate::endpoints::openid::OpenId;
@@ -30,7 +31,7 @@ use crate::server::options::{AuthenticationOptions, ServerOptions};
 use crate::telemetry::Metrics;
 
 /// How often CA files are looked at.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Who, and whether they may.
 pub(super) struct Identity {
@@ -53,8 +54,14 @@ pub(super) fn identity(
 ) -> Result<Identity, StartError> {
     let rbac = Rbac::new();
     let node = NodeAuthorizer::new(node_rules());
-    let authorizer = AuthorizerChain::new(modes(options, &rbac, &node));
-    let uses_node = options.authorization_modes.iter().any(|m| m == "Node");
+    let uses_node = options.authorization.has("Node");
+    let authorizer = Authorizers {
+        rbac: rbac.clone(),
+        node: uses_node.then(|| node.clone()),
+        policy_file: options.authorization.policy_file.clone(),
+        metrics: metrics.clone(),
+    }
+    .chain(&options.authorization, tasks)?;
     let given = &options.authentication;
     let keys = verifying_keys(given)?;
     let tokens = tokens(given, &keys, objects)?;
@@ -98,22 +105,6 @@ pub(super) fn identity(
     })
 }
 
-fn modes(
-    options: &ServerOptions,
-    rbac: &Arc<Rbac>,
-    node: &Arc<NodeAuthorizer>,
-) -> Vec<Arc<dyn Mode>> {
-    let mode = |name: &String| -> Arc<dyn Mode> {
-        match name.as_str() {
-            "AlwaysAllow" => Arc::new(AlwaysAllow),
-            "Node" => node.clone(),
-            "RBAC" => rbac.clone(),
-            _ => Arc::new(AlwaysDeny),
-        }
-    };
-    options.authorization_modes.iter().map(mode).collect()
-}
-
 /// Client certificates and front proxies.
 fn by_connection(
     options: &AuthenticationOptions,
@@ -140,13 +131,17 @@ fn by_connection(
     Ok(out)
 }
 
+/// When a file was changed last.
+pub(super) fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
+}
+
 /// Reads a CA bundle and keeps it fresh.
 fn client_ca(path: &Path, tasks: &Tasks) -> Result<Arc<ClientCa>, StartError> {
     let pem = fs::read(path).map_err(|e| StartError::part("the client CA", &e))?;
     let ca = ClientCa::from_pem(&pem).map_err(|e| StartError::part("the client CA", &e))?;
     let ca = Arc::new(ca);
     let (kept, path) = (ca.clone(), path.to_path_buf());
-    let modified = |path: &Path| -> Option<SystemTime> { fs::metadata(path).ok()?.modified().ok() };
     tasks.spawn_until_stopped(async move {
         let mut seen = modified(&path);
         loop {

@@ -3,6 +3,7 @@
 
 mod admission;
 mod api;
+mod authorizers;
 mod checks;
 mod collect;
 mod flow_control;

@@ -53,7 +53,7 @@ pub(super) fn options(server: &ServerOptions, registry: &Registry) -> BootstrapO
             }),
         hostname: host_name().unwrap_or_default(),
         instance: uuid::Uuid::new_v4().to_string(),
-        rbac: server.authorization_modes.iter().any(|m| m == "RBAC"),
+        rbac: server.authorization.has("RBAC"),
         // Endpoints may not be in the loopback range; a host without a network has none to show.
         publish_endpoints: server.services.reconcile_endpoints
             && !advertise_address(server).is_loopback(),
