@@ -32,6 +32,7 @@ pub mod strategies;
 pub mod strategy;
 pub mod table;
 pub mod target;
+mod trees;
 mod update;
 
 use std::sync::{Arc, OnceLock};
@@ -87,6 +88,7 @@ pub struct Registry {
     options: RegistryOptions,
     check: Arc<RevisionCheck>,
     caches: DashMap<String, Arc<Cacher>>,
+    trees: trees::Trees,
     admission: OnceLock<AdmissionChain>,
 }
 
@@ -122,6 +124,7 @@ impl Registry {
             storage,
             options,
             caches: DashMap::new(),
+            trees: trees::Trees::new(),
             admission: OnceLock::new(),
         })
     }
@@ -249,5 +252,15 @@ impl Registry {
     ) -> Result<Value, crate::api::status::Status> {
         self.tree(cached.text(), cached.revision(), resource)
             .map_err(|error| read::corrupt(resource, cached.key(), &error))
+    }
+
+    /// As [`Registry::cached_tree`], shared by all who only read it.
+    fn shared_tree(
+        &self,
+        cached: &Arc<CachedObject>,
+        resource: &Arc<Resource>,
+    ) -> Result<Arc<Value>, crate::api::status::Status> {
+        let make = || self.cached_tree(cached, resource);
+        self.trees.get(cached, resource, make)
     }
 }

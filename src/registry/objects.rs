@@ -31,18 +31,8 @@ pub struct RegistryObjects(pub Arc<Registry>);
 impl RegistryObjects {
     fn row(&self, resource: &GroupResource) -> Result<Arc<Resource>, Status> {
         let table = self.0.table().load();
-        let rows = table
-            .rows()
-            .filter(|row| row.group == resource.group && row.plural == resource.resource);
-        let mut fallback = None;
-        for row in rows {
-            if row.storage_version.group == row.group && row.storage_version.version == row.version
-            {
-                return Ok(row.clone());
-            }
-            fallback = Some(row.clone());
-        }
-        fallback.ok_or_else(Status::no_such_resource)
+        let row = table.stored(&resource.group, &resource.resource);
+        row.cloned().ok_or_else(Status::no_such_resource)
     }
 
     fn target(
@@ -123,7 +113,10 @@ impl Objects for RegistryObjects {
         name: &str,
     ) -> Result<Option<Arc<Value>>, Status> {
         let target = self.target(resource, namespace, name)?;
-        Ok(self.0.read_cached_tree(&target).await?.map(Arc::new))
+        let cached = self.0.cached(&target).await?;
+        let row = &target.resource;
+        let tree = cached.map(|cached| self.0.shared_tree(&cached, row));
+        tree.transpose()
     }
 
     async fn get(
@@ -133,7 +126,11 @@ impl Objects for RegistryObjects {
         name: &str,
     ) -> Result<Option<Arc<Value>>, Status> {
         let target = self.target(resource, namespace, name)?;
-        Ok(self.0.read_live(&target).await?.map(Arc::new))
+        match self.0.get(&target, ReadVersion::Latest).await {
+            Ok(live) => self.0.shared_tree(&live, &target.resource).map(Some),
+            Err(status) if status.code == 404 => Ok(None),
+            Err(status) => Err(status),
+        }
     }
 
     async fn list_cached(
@@ -154,7 +151,7 @@ impl Objects for RegistryObjects {
         listing
             .items
             .iter()
-            .map(|cached| self.0.cached_tree(cached, &target.resource).map(Arc::new))
+            .map(|cached| self.0.shared_tree(cached, &target.resource))
             .collect()
     }
 

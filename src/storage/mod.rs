@@ -14,6 +14,8 @@
 //! - Compare-and-swap on one key is the only transaction: it is all that kube-apiserver needs and
 //!   all that any backend can do fast.
 //! - Keys are full (`/registry/pods/ns/name`); a backend adds no prefix of its own.
+//! - An event does not carry the value before it: the watch cache has that, and a store would have
+//!   to read and send it with every update.
 
 use std::time::Duration;
 
@@ -86,8 +88,6 @@ pub struct Event {
     pub key: String,
     /// The new value; `None` when the key was deleted (or its TTL ran out).
     pub value: Option<Bytes>,
-    /// The value before this event, when there was one and it is not compacted.
-    pub previous: Option<KeyValue>,
     /// Revision of this event.
     pub revision: Revision,
     /// True when the key did not exist before.

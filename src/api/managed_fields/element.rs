@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::api::field::go_quote;
 
@@ -38,10 +38,16 @@ impl Element {
     /// As FieldsV1 writes it: `f:spec`, `k:{"name":"a"}`, `v:"x"`, `i:0`.
     pub fn to_text(&self) -> String {
         match self {
-            Element::Field(name) => format!("f:{name}"),
+            Element::Field(name) => ["f:", name].concat(),
             Element::Key(keys) => {
-                let members = keys.iter().map(|(k, v)| (k.to_string(), v.clone()));
-                format!("k:{}", Value::Object(members.collect::<Map<_, _>>()))
+                let mut out = String::from("k:{");
+                for (at, (name, value)) in keys.iter().enumerate() {
+                    let comma = if at > 0 { "," } else { "" };
+                    // Names of fields need no escapes, but what others wrote is not ours to trust.
+                    let _ = write!(out, "{comma}{}:{value}", Value::from(&**name));
+                }
+                out.push('}');
+                out
             }
             Element::Value(value) => format!("v:{value}"),
             Element::Index(index) => format!("i:{index}"),

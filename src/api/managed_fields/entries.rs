@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::set::Set;
 
 /// Most entries of operation Update before the oldest are joined.
-const UPDATE_ENTRIES_MAX: usize = 10;
+pub(super) const UPDATE_ENTRIES_MAX: usize = 10;
 /// Who the joined entries belong to.
 const ANCIENT_CHANGES: &str = "ancient-changes";
 

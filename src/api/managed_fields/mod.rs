@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - Sets of paths are trees of sorted nodes; every operation on them is one pass over both.
-//! - A write that changes nothing leaves the entries as they are, without decoding them.
+//! - A write that changes nothing leaves the entries as they are, without decoding them; one that
+//!   changes only what its writer owns alone changes the time of one entry (`in_place`).
 //! - Nobody owns kind, apiVersion and what the system writes in metadata ([`STRIPPED_METADATA`]).
 //!
 //! # Decisions
@@ -19,6 +20,7 @@ mod compare;
 mod element;
 mod entries;
 mod extract;
+mod in_place;
 mod merge;
 mod scale;
 mod set;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::update::{Start, track_entries};
 use super::*;
 use crate::api::names::GroupVersionKind;
 use crate::api::schema::{self, Schema};
@@ -367,6 +368,36 @@ proptest! {
             let once = server.object.clone();
             server.apply(manager, false, config).expect("no conflict with itself");
             prop_assert_eq!(&server.object, &once);
+        }
+    }
+
+    #[test]
+    fn entries_change_in_place_as_decoded(
+        configs in prop::collection::vec((any_config(), 0..3usize, any::<bool>()), 1..8),
+        labels in prop::collection::vec((0..3usize, "[a-d]{1}", "[a-c]{1}"), 0..8),
+    ) {
+        let mut server = Server::new("", "v1", "Pod");
+        let managers = ["m0", "m1", "m2"];
+        for (config, manager, applies) in configs {
+            match applies {
+                true => server.apply(managers[manager], true, config).expect("forced"),
+                false => server.update(managers[manager], NOW, config),
+            }
+        }
+        for (manager, name, value) in labels {
+            let later = "2025-01-01T00:00:00Z";
+            let mut new = server.object.clone();
+            new["metadata"]["labels"][&name] = json!(value);
+            let managed = take(&mut new);
+            let entries = |is_stored| {
+                let managed = managed.clone();
+                let start = Start { managed, is_stored };
+                let writer = server.writer(managers[manager], later);
+                track_entries(&server.object, true, &new, start, &writer)
+            };
+            prop_assert_eq!(entries(true), entries(false));
+            put(&mut new, managed);
+            server.update(managers[manager], later, new);
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::compare::{Comparison, compare_objects};
 use super::entries::{Entries, Entry, Operation, is_reset};
+use super::in_place::track_in_place;
 use super::set::Set;
 use super::typed::Type;
 use super::{Versions, Writer, managed_fields_of, put, take};
@@ -15,8 +16,10 @@ pub(super) struct Changes<'a> {
     old: &'a Value,
     new: &'a Value,
     writer: &'a Writer<'a>,
-    /// By apiVersion; none where the version is not served any more.
-    known: HashMap<String, Option<Comparison>>,
+    /// In the writer's version.
+    own: Comparison,
+    /// By other apiVersions; none where the version is not served any more.
+    others: HashMap<String, Option<Comparison>>,
 }
 
 impl<'a> Changes<'a> {
@@ -35,28 +38,31 @@ impl<'a> Changes<'a> {
             old,
             new,
             writer,
-            known: HashMap::from([(writer.api_version.to_string(), Some(own))]),
+            own,
+            others: HashMap::new(),
         })
     }
 
     /// In the writer's version.
     pub(super) fn own(&self) -> &Comparison {
-        static NONE: Comparison = Comparison {
-            added: Set { nodes: Vec::new() },
-            modified: Set { nodes: Vec::new() },
-            removed: Set { nodes: Vec::new() },
-        };
-        let own = self.known.get(self.writer.api_version);
-        own.and_then(Option::as_ref).unwrap_or(&NONE)
+        &self.own
     }
 
-    /// In another version.
+    /// What the writer set, in its version.
+    fn into_owned(self) -> Set {
+        self.own.modified.joined(self.own.added)
+    }
+
+    /// In any version.
     pub(super) fn of(&mut self, api_version: &str) -> Option<&Comparison> {
-        if !self.known.contains_key(api_version) {
-            let comparison = self.compare(api_version);
-            self.known.insert(api_version.to_string(), comparison);
+        if api_version == self.writer.api_version {
+            return Some(&self.own);
         }
-        self.known.get(api_version).and_then(Option::as_ref)
+        if !self.others.contains_key(api_version) {
+            let comparison = self.compare(api_version);
+            self.others.insert(api_version.to_string(), comparison);
+        }
+        self.others.get(api_version).and_then(Option::as_ref)
     }
 
     fn compare(&self, api_version: &str) -> Option<Comparison> {
@@ -96,11 +102,11 @@ impl<'a> Changes<'a> {
 pub fn track(old: &Value, exists: bool, new: &mut Value, writer: &Writer<'_>) {
     let sent = take(new);
     let stored = managed_fields_of(old);
-    let managed = if writer.subresource.is_empty() {
-        started_with(sent, stored)
-    } else {
-        stored.cloned()
+    let sent = match writer.subresource.is_empty() || sent.as_ref() == stored {
+        true => sent,
+        false => None,
     };
+    let managed = started_with(sent, stored);
     let tracked = track_entries(old, exists, new, managed, writer);
     match tracked {
         Ok(managed) => put(new, managed),
@@ -108,26 +114,37 @@ pub fn track(old: &Value, exists: bool, new: &mut Value, writer: &Writer<'_>) {
     }
 }
 
+/// The entries to start from.
+pub(super) struct Start {
+    pub(super) managed: Option<Value>,
+    /// They are the stored ones.
+    pub(super) is_stored: bool,
+}
+
 /// The entries to start from: a reset, what the client sent if it makes sense, or what is stored.
-fn started_with(sent: Option<Value>, stored: Option<&Value>) -> Option<Value> {
+fn started_with(sent: Option<Value>, stored: Option<&Value>) -> Start {
+    let start = |managed, is_stored| Start { managed, is_stored };
     if is_reset(sent.as_ref()) {
-        return None;
+        return start(None, false);
     }
     match sent {
         // The usual case: it was read, changed and written back.
-        Some(sent) if stored == Some(&sent) => Some(sent),
-        Some(sent) if Entries::decode(Some(&sent)).is_ok_and(|e| !e.is_empty()) => Some(sent),
-        _ => stored.cloned(),
+        Some(sent) if stored == Some(&sent) => start(Some(sent), true),
+        Some(sent) if Entries::decode(Some(&sent)).is_ok_and(|e| !e.is_empty()) => {
+            start(Some(sent), false)
+        }
+        _ => start(stored.cloned(), true),
     }
 }
 
-fn track_entries(
+pub(super) fn track_entries(
     old: &Value,
     exists: bool,
     new: &Value,
-    managed: Option<Value>,
+    start: Start,
     writer: &Writer<'_>,
 ) -> Result<Option<Value>, String> {
+    let mut managed = start.managed;
     // Objects that nobody tracks stay so until the first apply.
     if exists
         && managed
@@ -140,9 +157,15 @@ fn track_entries(
     if changes.own().is_empty() && same_version(managed.as_ref(), writer.api_version) {
         return Ok(managed);
     }
+    if start.is_stored
+        && let Some(managed) = &mut managed
+        && track_in_place(managed, changes.own(), writer)
+    {
+        return Ok(Some(std::mem::take(managed)));
+    }
     let mut entries = Entries::decode(managed.as_ref()).unwrap_or_default();
     take_changed(&mut entries, &mut changes);
-    let owned = changes.own().modified.union(&changes.own().added);
+    let owned = changes.into_owned();
     if !owned.is_empty() {
         let entry = Entry::new(
             writer.manager,
@@ -177,7 +200,11 @@ fn add(entries: &mut Entries, mut entry: Entry, owned: Set, writer: &Writer<'_>)
         entries.0.len() - 1
     });
     let entry = &mut entries.0[at];
-    entry.replace(entry.set.union(&owned));
+    let set = match entry.set.is_empty() {
+        true => owned,
+        false => entry.set.union(&owned),
+    };
+    entry.replace(set);
     entry.time = Some(writer.now.to_string());
 }
 

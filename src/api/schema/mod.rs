@@ -10,7 +10,8 @@
 //! other at first use. Nothing happens at start.
 //!
 //! Files: `go_json` JSON syntax and quoting in Go's words · `yaml` YAML to JSON · `decode` bodies to
-//! trees · `normalise` trees as Go would print them, declared defaults · `wire` protobuf ·
+//! trees · `normalise` trees as Go would print them, declared defaults, with what `plan` found out
+//! about each struct · `wire` protobuf ·
 //! `published` kinds described by an OpenAPI text of their own.
 //!
 //! A custom resource's schema is an [`Arc`] of the same nodes ([`SchemaRef::Owned`]) with
@@ -37,6 +38,7 @@
 pub mod decode;
 pub mod go_json;
 pub mod normalise;
+mod plan;
 mod program;
 mod published;
 pub mod wire;
@@ -44,7 +46,7 @@ pub mod yaml;
 
 use std::io::Read as _;
 use std::ops::Deref;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use serde_json::{Map as JsonMap, Value};
 
@@ -111,6 +113,8 @@ pub struct Object {
     pub atomic: bool,
     /// Unknown fields are kept (custom resources).
     pub preserve_unknown: bool,
+    /// What absent fields come to; made when first asked for, because it looks into other nodes.
+    plan: OnceLock<plan::Plan>,
 }
 
 /// A numbered place in a protobuf message.

@@ -57,17 +57,19 @@ pub fn normalise(value: &mut Value, schema: &Schema) {
 pub fn apply_defaults(value: &mut Value, schema: &Schema) {
     match (&schema.node, value) {
         (Node::Object(object), Value::Object(members)) => {
-            for field in &object.fields {
-                match members.get_mut(field.name.as_ref()) {
-                    Some(Value::Null) | None => {
-                        // A default that would be left out again says nothing.
-                        if let Some(default) = &field.default
-                            && !left_out(default, field)
-                        {
-                            members.insert(field.name.to_string(), default.clone());
-                        }
-                    }
-                    Some(member) => apply_defaults(member, &field.schema),
+            let mut fields = object.in_order();
+            for (name, member) in members.iter_mut() {
+                let field = fields.field(name);
+                if let (Value::Object(_) | Value::Array(_), Some(field)) = (&*member, field) {
+                    apply_defaults(member, &field.schema);
+                }
+            }
+            for field in object.defaulted() {
+                let name = field.name.as_ref();
+                if members.get(name).is_none_or(Value::is_null)
+                    && let Some(default) = &field.default
+                {
+                    members.insert(name.to_string(), default.clone());
                 }
             }
         }
@@ -93,26 +95,24 @@ fn normalise_element(value: &mut Value, schema: &Schema) {
 }
 
 fn normalise_object(members: &mut Map<String, Value>, object: &Object) {
-    if !object.preserve_unknown {
-        members.retain(|name, _| object.field_index(name).is_some());
-    }
-    for field in &object.fields {
+    let mut fields = object.in_order();
+    members.retain(|name, value| {
+        let Some(field) = fields.field(name) else {
+            return object.preserve_unknown;
+        };
+        // Put back below, where it prints.
+        if value.is_null() {
+            return false;
+        }
+        normalise(value, &field.schema);
+        !left_out(value, field)
+    });
+    for field in object.printed() {
         let name = field.name.as_ref();
-        match members.get_mut(name) {
-            Some(Value::Null) | None => match absent(field) {
-                Some(value) => {
-                    members.insert(name.to_string(), value);
-                }
-                None => {
-                    members.remove(name);
-                }
-            },
-            Some(value) => {
-                normalise(value, &field.schema);
-                if left_out(value, field) {
-                    members.remove(name);
-                }
-            }
+        if !members.contains_key(name)
+            && let Some(value) = absent(field)
+        {
+            members.insert(name.to_string(), value);
         }
     }
 }
@@ -122,8 +122,9 @@ fn normalise_object(members: &mut Map<String, Value>, object: &Object) {
 pub fn forget_empty_lists(value: &mut Value, schema: &Schema) {
     match (&schema.node, value) {
         (Node::Object(object), Value::Object(members)) => {
+            let mut fields = object.in_order();
             for (name, member) in members.iter_mut() {
-                let Some(field) = object.field(name) else {
+                let Some(field) = fields.field(name) else {
                     continue;
                 };
                 match member {
@@ -152,7 +153,7 @@ pub fn forget_empty_lists(value: &mut Value, schema: &Schema) {
 }
 
 /// What Go prints for a field that nobody set.
-fn absent(field: &Field) -> Option<Value> {
+pub(super) fn absent(field: &Field) -> Option<Value> {
     let omitted = field.omit_empty || field.omit_zero;
     if field.pointer {
         return (!omitted).then_some(Value::Null);
@@ -173,7 +174,7 @@ fn is_struct(node: &Node) -> bool {
 }
 
 /// Whether Go leaves this value out.
-fn left_out(value: &Value, field: &Field) -> bool {
+pub(super) fn left_out(value: &Value, field: &Field) -> bool {
     match value {
         // An empty list of managed fields is a request to forget them; tracking removes it.
         Value::Array(_) if field.name == "managedFields" => false,

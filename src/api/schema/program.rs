@@ -87,7 +87,7 @@ fn schema(code: &str, mut columns: std::str::Split<'static, char>) -> Option<Sch
                 wire: wire_order(&paths),
                 fields,
                 atomic,
-                preserve_unknown: false,
+                ..Object::default()
             };
             return Some(Schema {
                 go_type: Name::Borrowed(go_type(head)),

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
-use crate::api::names::GroupVersion;
+use crate::api::names::{GroupVersion, GroupVersionKind};
 use crate::api::options::FieldValidation;
 use crate::api::resource::Resource;
-use crate::api::schema::{self, DecodeError, Definitions, Format};
+use crate::api::schema::{self, DecodeError, Definitions, Format, Schema};
 use crate::api::status::Status;
 use crate::registry::{ResourceTable, Target, meta};
 use crate::request::negotiate::Encoding;
@@ -52,6 +52,19 @@ impl<'a> Expected<'a> {
 
     fn api_version(&self) -> String {
         GroupVersion::new(self.group.to_string(), self.version.to_string()).to_string()
+    }
+
+    fn schema(&self) -> Option<&'static Schema> {
+        let gvk = GroupVersionKind::new(
+            self.group.to_string(),
+            self.version.to_string(),
+            self.kind.to_string(),
+        );
+        match self.definitions {
+            Some(definitions) => definitions.kind(&gvk),
+            None if self.custom => None,
+            None => schema::builtin(&gvk),
+        }
     }
 }
 
@@ -230,6 +243,12 @@ fn decode(
         Encoding::Json | Encoding::Protobuf => Format::Json,
         Encoding::Yaml => Format::Yaml,
     };
+    let schema = expected.schema();
+    if encoding != Encoding::Protobuf
+        && let Some(value) = as_expected(expected, bytes, format, schema)
+    {
+        return Ok((value, Vec::new()));
+    }
     let unrecognized = |error: &str| unrecognized(expected, bytes, error);
     let found = match encoding {
         Encoding::Protobuf => {
@@ -257,16 +276,6 @@ fn decode(
     if encoding == Encoding::Protobuf {
         return decode_protobuf(expected, bytes);
     }
-    let gvk = crate::api::names::GroupVersionKind::new(
-        expected.group.to_string(),
-        expected.version.to_string(),
-        expected.kind.to_string(),
-    );
-    let schema = match expected.definitions {
-        Some(definitions) => definitions.kind(&gvk),
-        None if expected.custom => None,
-        None => schema::builtin(&gvk),
-    };
     let decoded = schema::decode(bytes, format, schema).map_err(|error| match error {
         DecodeError::Syntax(text) => unrecognized(&text),
         DecodeError::Type(text) => {
@@ -278,6 +287,29 @@ fn decode(
         schema::normalise(&mut value, schema);
     }
     Ok((value, decoded.unknown_fields))
+}
+
+/// The usual case, in one pass: exactly the kind and version that are expected, and nothing to
+/// complain about. `None` where there is more to say.
+fn as_expected(
+    expected: &Expected<'_>,
+    bytes: &Bytes,
+    format: Format,
+    schema: Option<&Schema>,
+) -> Option<Value> {
+    let decoded = schema::decode(bytes, format, schema).ok()?;
+    let mut value = decoded.value;
+    let text = |member: &str| value.get(member).and_then(Value::as_str);
+    if !decoded.unknown_fields.is_empty()
+        || text("kind") != Some(expected.kind)
+        || text("apiVersion") != Some(&expected.api_version())
+    {
+        return None;
+    }
+    if let Some(schema) = schema {
+        schema::normalise(&mut value, schema);
+    }
+    Some(value)
 }
 
 fn decode_protobuf(expected: &Expected<'_>, bytes: &Bytes) -> Result<(Value, Vec<String>), Status> {

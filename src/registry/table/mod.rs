@@ -115,6 +115,7 @@ pub struct ResourceTable {
     custom: Vec<Arc<Resource>>,
     groups: Vec<Group>,
     by_name: HashMap<Name, ByVersion>,
+    stored: HashMap<Name, ByPlural>,
 }
 
 impl ResourceTable {
@@ -147,6 +148,13 @@ impl ResourceTable {
             plurals
                 .entry(row.plural.clone())
                 .or_insert_with(|| row.clone());
+            let stored = table.stored.entry(row.group.clone()).or_default();
+            let stored = stored
+                .entry(row.plural.clone())
+                .or_insert_with(|| row.clone());
+            if !is_stored(stored) {
+                *stored = row.clone();
+            }
         }
         table.groups = groups_of(&table.by_name);
         table
@@ -160,6 +168,11 @@ impl ResourceTable {
     /// The row behind `/apis/<group>/<version>/<plural>`.
     pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
         self.by_name.get(group)?.get(version)?.get(plural)
+    }
+
+    /// The row of a resource in the version that is stored, else the last that is served.
+    pub fn stored(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
+        self.stored.get(group)?.get(plural)
     }
 
     /// The row of a kind in one version.
@@ -218,6 +231,11 @@ impl ResourceTable {
             .get(group)
             .is_some_and(|versions| versions.contains_key(version))
     }
+}
+
+/// Whether the row's version is the one that is stored.
+fn is_stored(row: &Resource) -> bool {
+    row.storage_version.group == row.group && row.storage_version.version == row.version
 }
 
 fn groups_of(by_name: &HashMap<Name, ByVersion>) -> Vec<Group> {

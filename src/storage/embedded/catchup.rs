@@ -133,23 +133,23 @@ impl CatchUp {
         let mut expected = self.after;
         let mut gap = None;
         let max = RECORDS_PER_READ;
-        let tables = &self.tables;
-        let reached = tables.records(self.after, until, max, |revision, record| {
-            expected += 1;
-            if revision != expected {
-                gap.get_or_insert(expected);
-            }
-            if record.key.starts_with(&*self.prefix) {
-                events.push(Event {
-                    previous: hub::previous(tables, record.previous_revision),
-                    created: record.create_revision == revision,
-                    value: (!record.is_delete()).then_some(record.value),
-                    key: record.key,
-                    revision,
-                });
-            }
-            Ok(())
-        })?;
+        let reached = self
+            .tables
+            .records(self.after, until, max, |revision, record| {
+                expected += 1;
+                if revision != expected {
+                    gap.get_or_insert(expected);
+                }
+                if record.key.starts_with(&*self.prefix) {
+                    events.push(Event {
+                        created: record.create_revision == revision,
+                        value: (!record.is_delete()).then_some(record.value),
+                        key: record.key,
+                        revision,
+                    });
+                }
+                Ok(())
+            })?;
         // Compaction refuses first and drops later: when it has not refused by now, nothing of
         // what was read had been dropped.
         self.shared.index.read().check_watchable(self.after)?;

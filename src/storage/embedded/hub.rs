@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::{OwnedPermit, Sender, error::TrySendError};
 
-use super::tables::{Record, Tables};
+use super::tables::Tables;
 use super::writer::Committed;
 use super::{Shared, closed};
-use crate::storage::{Error, Event, Failure, KeyValue, Revision, WatchMessage};
+use crate::storage::{Error, Event, Failure, Revision, WatchMessage};
 
 /// Events of one message; bounds what a slow watch can hold in memory.
 pub(super) const EVENTS_PER_MESSAGE: usize = 64;
@@ -42,6 +42,15 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
+    /// Sends what is pending.
+    fn flush(&mut self) -> Result<(), TrySendError<WatchMessage>> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut pending = messages(std::mem::take(&mut self.pending));
+        pending.try_for_each(|message| self.sender.try_send(message))
+    }
+
     /// Reports progress if it is owed and the store has come to where the watch starts. A full
     /// buffer is no reason to end a watch here: the report is made as soon as there is room.
     pub(super) fn report_progress(&mut self, dispatched: Revision) {
@@ -100,31 +109,37 @@ impl Hub {
         }));
     }
 
-    fn dispatch(&self, tables: &Tables, batch: Vec<Committed>) {
+    fn dispatch(&self, batch: Vec<Committed>) {
         let mut state = self.state.lock();
         let state = &mut *state;
         for write in batch {
             state.dispatched = write.version.revision;
-            state.offer(tables, write);
+            state.offer(write);
         }
-        self.flush(state);
-    }
-
-    fn flush(&self, state: &mut HubState) {
-        state.retain(|mut watcher| {
-            let pending = std::mem::take(&mut watcher.pending);
-            for message in messages(pending) {
-                match watcher.sender.try_send(message) {
-                    Ok(()) => {}
-                    Err(TrySendError::Closed(_)) => return None,
-                    Err(TrySendError::Full(_)) => {
-                        self.end_slow(watcher.last);
-                        return None;
-                    }
+        for watchers in state.folders.values_mut() {
+            let mut at = 0;
+            while let Some(watcher) = watchers.get_mut(at) {
+                match watcher.flush() {
+                    Ok(()) => at += 1,
+                    Err(why) => self.end(watchers.swap_remove(at), &why),
                 }
             }
-            Some(watcher)
-        });
+        }
+        let mut at = 0;
+        while let Some((_, watcher)) = state.odd.get_mut(at) {
+            match watcher.flush() {
+                Ok(()) => at += 1,
+                Err(why) => self.end(state.odd.swap_remove(at).1, &why),
+            }
+        }
+    }
+
+    /// Ends a watch that did not take its events.
+    fn end(&self, watcher: Watcher, why: &TrySendError<WatchMessage>) {
+        match why {
+            TrySendError::Closed(_) => {}
+            TrySendError::Full(_) => self.end_slow(watcher.last),
+        }
     }
 
     fn report_progress(&self) {
@@ -165,22 +180,25 @@ impl HubState {
         }
     }
 
-    /// Gives one event to the watches that want it. Only then its previous value is read.
-    fn offer(&mut self, tables: &Tables, write: Committed) {
-        let revision = write.version.revision;
-        let key = write.key.clone();
-        let mut source = Source::Write(write);
-        for (at, _) in key.match_indices('/') {
-            let Some(watchers) = self.folders.get_mut(&key[..=at]) else {
+    /// Gives one event to the watches that want it.
+    fn offer(&mut self, write: Committed) {
+        let event = Event {
+            key: write.key.into_string(),
+            value: write.value,
+            revision: write.version.revision,
+            created: write.version.create_revision == write.version.revision,
+        };
+        for (at, _) in event.key.match_indices('/') {
+            let Some(watchers) = self.folders.get_mut(&event.key[..=at]) else {
                 continue;
             };
-            for watcher in watchers.iter_mut().filter(|w| w.after < revision) {
-                watcher.pending.push(source.event(tables));
+            for watcher in watchers.iter_mut().filter(|w| w.after < event.revision) {
+                watcher.pending.push(event.clone());
             }
         }
         for (prefix, watcher) in &mut self.odd {
-            if watcher.after < revision && key.starts_with(&**prefix) {
-                watcher.pending.push(source.event(tables));
+            if watcher.after < event.revision && event.key.starts_with(&**prefix) {
+                watcher.pending.push(event.clone());
             }
         }
     }
@@ -197,47 +215,6 @@ impl HubState {
             .into_iter()
             .filter_map(|(prefix, watcher)| Some((prefix, keep(watcher)?)))
             .collect();
-    }
-}
-
-/// A write, turned into an event when the first watcher wants it.
-enum Source {
-    Write(Committed),
-    Event(Event),
-}
-
-impl Source {
-    fn event(&mut self, tables: &Tables) -> Event {
-        if let Self::Write(write) = self {
-            let event = Event {
-                key: write.key.to_string(),
-                value: write.value.take(),
-                previous: previous(tables, write.previous_revision),
-                revision: write.version.revision,
-                created: write.version.create_revision == write.version.revision,
-            };
-            *self = Self::Event(event);
-        }
-        match self {
-            Self::Event(event) => event.clone(),
-            Self::Write(_) => unreachable!("just turned into an event"),
-        }
-    }
-}
-
-/// The value before an event, if it is kept.
-pub(super) fn previous(tables: &Tables, revision: Revision) -> Option<KeyValue> {
-    if revision == 0 {
-        return None;
-    }
-    match tables.record(revision) {
-        Ok(record) => record
-            .filter(|r| !r.is_delete())
-            .map(|r: Record| r.into_key_value(revision)),
-        Err(error) => {
-            tracing::error!(%error, revision, "cannot read a previous value");
-            None
-        }
     }
 }
 
@@ -259,7 +236,7 @@ pub(super) fn run(shared: &Shared, tables: &Tables) {
         let mut asked = false;
         for dispatch in work {
             match dispatch {
-                Dispatch::Events(batch) => hub.dispatch(tables, batch),
+                Dispatch::Events(batch) => hub.dispatch(batch),
                 Dispatch::Progress => asked = true,
             }
         }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::errors::{Call, classify, classify_status};
 use super::{closed, revision_of, signed, unsigned};
-use crate::storage::{Error, Event, Failure, KeyValue, Revision, WatchMessage, WatchStream};
+use crate::storage::{Error, Event, Failure, Revision, WatchMessage, WatchStream};
 
 /// The progress request that ends all watches.
 pub(super) const CLOSE: u64 = u64::MAX;
@@ -25,10 +25,7 @@ pub(super) async fn start(
     progress: watch::Receiver<u64>,
     waiting: Duration,
 ) -> Result<WatchStream, Error> {
-    let mut options = WatchOptions::new()
-        .with_prefix()
-        .with_prev_key()
-        .with_progress_notify();
+    let mut options = WatchOptions::new().with_prefix().with_progress_notify();
     if after != 0 {
         options = options.with_start_revision(signed(after.saturating_add(1)));
     }
@@ -125,18 +122,8 @@ fn event(event: &etcd_client::Event) -> Result<Event, Error> {
     Ok(Event {
         key: text(kv.key())?,
         value: put.then(|| Bytes::copy_from_slice(kv.value())),
-        previous: event.prev_kv().map(key_value).transpose()?,
         revision: unsigned(kv.mod_revision()),
         created: put && kv.version() == 1,
-    })
-}
-
-fn key_value(kv: &etcd_client::KeyValue) -> Result<KeyValue, Error> {
-    Ok(KeyValue {
-        key: text(kv.key())?,
-        value: Bytes::copy_from_slice(kv.value()),
-        mod_revision: unsigned(kv.mod_revision()),
-        create_revision: unsigned(kv.create_revision()),
     })
 }
 

@@ -78,8 +78,10 @@ pub fn default_pod_spec(spec: &mut Value) {
 }
 
 fn default_container(container: &mut Value) {
-    let policy = pull_policy(str_at(container, "image"));
-    default_zero(container, "imagePullPolicy", policy);
+    if str_at(container, "imagePullPolicy").is_empty() {
+        let policy = pull_policy(str_at(container, "image"));
+        default_zero(container, "imagePullPolicy", policy);
+    }
     default_zero(container, "terminationMessagePath", "/dev/termination-log");
     default_zero(container, "terminationMessagePolicy", "File");
     for port in items_mut(container, "ports") {

@@ -125,7 +125,6 @@ impl FakeStore {
             key: key.into(),
             created: previous.is_none(),
             value,
-            previous,
             revision,
         };
         db.history.push(event.clone());
