@@ -116,4 +116,14 @@ pub trait Objects: Send + Sync {
 
     /// Follows all objects of a resource.
     fn informer(&self, resource: &GroupResource) -> mpsc::Receiver<Change>;
+
+    /// Follows at least the objects that a field selector selects: others may be spared, because a
+    /// tree is made of what is delivered.
+    fn informer_where(
+        &self,
+        resource: &GroupResource,
+        _fields: &'static str,
+    ) -> mpsc::Receiver<Change> {
+        self.informer(resource)
+    }
 }

@@ -237,7 +237,11 @@ impl Registry {
         revision: Revision,
         resource: &Resource,
     ) -> Result<Value, serde_json::Error> {
-        let mut object: Value = serde_json::from_slice(json)?;
+        // Checked as a whole, text need not be checked string by string.
+        let mut object: Value = match std::str::from_utf8(json) {
+            Ok(text) => serde_json::from_str(text)?,
+            Err(_) => serde_json::from_slice(json)?,
+        };
         convert::convert(&mut object, resource, &resource.group_version());
         object["kind"] = Value::String(resource.kind.to_string());
         meta::set_text(&mut object, "resourceVersion", &revision.to_string());

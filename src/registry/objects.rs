@@ -12,6 +12,7 @@ use crate::api::objects::{Change, Objects};
 use crate::api::options::{DeleteOptions, WriteOptions};
 use crate::api::resource::Resource;
 use crate::api::schema;
+use crate::api::selector::FieldSelector;
 use crate::api::status::Status;
 use crate::registry::{
     Page, ReadVersion, Registry, Selection, Target, Transform, Update, WatchOptions, meta,
@@ -256,17 +257,34 @@ impl Objects for RegistryObjects {
     }
 
     fn informer(&self, resource: &GroupResource) -> mpsc::Receiver<Change> {
+        self.informer_where(resource, "")
+    }
+
+    fn informer_where(
+        &self,
+        resource: &GroupResource,
+        fields: &'static str,
+    ) -> mpsc::Receiver<Change> {
         let (sender, receiver) = mpsc::channel(INFORMER_QUEUE);
         let objects = self.clone();
         let resource = resource.clone();
-        tokio::spawn(async move { objects.inform(resource, sender).await });
+        let selection = Selection {
+            fields: FieldSelector::parse(fields).unwrap_or_default(),
+            ..Selection::default()
+        };
+        tokio::spawn(async move { objects.inform(resource, selection, sender).await });
         receiver
     }
 }
 
 impl RegistryObjects {
     /// Lists and watches until the receiver is gone.
-    async fn inform(&self, resource: GroupResource, sender: mpsc::Sender<Change>) {
+    async fn inform(
+        &self,
+        resource: GroupResource,
+        selection: Selection,
+        sender: mpsc::Sender<Change>,
+    ) {
         let Ok(target) = self.target(&resource, "", "") else {
             return;
         };
@@ -276,7 +294,8 @@ impl RegistryObjects {
             if !std::mem::take(&mut first) && sender.send(Change::Reset).await.is_err() {
                 return;
             }
-            if self.inform_once(&target, &cache, &sender).await.is_none() {
+            let informed = self.inform_once(&target, &cache, selection.clone(), &sender);
+            if informed.await.is_none() {
                 return;
             }
             tokio::time::sleep(INFORMER_BACKOFF).await;
@@ -288,6 +307,7 @@ impl RegistryObjects {
         &self,
         target: &Target,
         cache: &Cacher,
+        selection: Selection,
         sender: &mpsc::Sender<Change>,
     ) -> Option<()> {
         cache.wait_ready(std::time::Duration::from_secs(30)).await;
@@ -296,10 +316,7 @@ impl RegistryObjects {
             ..WatchOptions::default()
         };
         let start = WatchStart::State(Freshness::Any);
-        let started = self
-            .0
-            .watch(target, start, Selection::default(), options)
-            .await;
+        let started = self.0.watch(target, start, selection, options).await;
         let mut watch = match started {
             Ok(watch) => watch,
             Err(error) => {

@@ -214,7 +214,8 @@ pub fn keep_times(old: &Value, new: &mut Value) {
     let (Some(before), Some(after)) = (managed_fields_of(old), managed_fields_of(new)) else {
         return;
     };
-    if before == after || !equal_but_for_times(before, after) || !equal_but_for_entries(old, new) {
+    // Most writes change something, and early in the object.
+    if !equal_but_for_entries(old, new) || before == after || !equal_but_for_times(before, after) {
         return;
     }
     let before = before.clone();

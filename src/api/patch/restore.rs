@@ -12,9 +12,10 @@ pub fn fits(value: &Value, schema: &Schema) -> bool {
     match (&schema.node, value) {
         (_, Value::Null) | (Node::Any, _) => true,
         (Node::Object(object), Value::Object(members)) => {
+            let mut fields = object.in_order();
             members
                 .iter()
-                .all(|(name, value)| match object.field(name) {
+                .all(|(name, value)| match fields.field(name) {
                     Some(field) => fits(value, &field.schema),
                     None => object.preserve_unknown,
                 })

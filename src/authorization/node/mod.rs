@@ -15,11 +15,12 @@ use crate::authorization::{Authorizer, Decision, ResolvedRules, RuleResolver};
 use crate::request::{Attributes, UserInfo};
 use graph::{Graph, Kind, key_of};
 
-/// What the graph is made from: group and resource.
-const FEEDS: [(&str, &str); 3] = [
-    ("", "pods"),
-    ("", "persistentvolumes"),
-    ("storage.k8s.io", "volumeattachments"),
+/// What the graph is made from: group, resource, and which of its objects.
+const FEEDS: [(&str, &str, &str); 3] = [
+    // A pod that is on no node opens nothing to any.
+    ("", "pods", "spec.nodeName!="),
+    ("", "persistentvolumes", ""),
+    ("storage.k8s.io", "volumeattachments", ""),
 ];
 
 /// The node that `user` is: `system:node:N` in group `system:nodes`.
@@ -45,8 +46,9 @@ impl NodeAuthorizer {
 
     /// Follows pods and volumes for as long as the server runs: spawns one task per resource.
     pub fn follow(self: &Arc<Self>, objects: &dyn Objects) {
-        for (group, resource) in FEEDS {
-            let mut changes = objects.informer(&GroupResource::new(group, resource));
+        for (group, resource, fields) in FEEDS {
+            let followed = GroupResource::new(group, resource);
+            let mut changes = objects.informer_where(&followed, fields);
             let authorizer = Arc::clone(self);
             tokio::spawn(async move {
                 while let Some(change) = changes.recv().await {
