@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -12,6 +11,7 @@ use tantivy::{SegmentReader, TantivyDocument};
 
 use crate::search::query::compile::{Pattern, wildcard};
 use crate::search::query::filtered::{Check, Look};
+use crate::search::query::glob::Glob;
 use crate::search::query::{Condition, Limit, QueryError};
 
 /// Blocks of stored events that are kept unpacked.
@@ -29,7 +29,7 @@ pub(super) struct BodyCheck {
 #[derive(Clone, Debug)]
 enum Wanted {
     Text(String),
-    Pattern(Regex),
+    Pattern(Glob),
     Between(Option<Limit>, Option<Limit>),
 }
 
@@ -136,10 +136,7 @@ impl Wanted {
             Condition::Range(lower, upper) => Wanted::Between(lower.clone(), upper.clone()),
             Condition::Word(word) => match wildcard(word) {
                 Pattern::Plain(text) => Wanted::Text(text),
-                Pattern::Regex(pattern) => Wanted::Pattern(
-                    Regex::new(&format!("^(?s:{pattern})$"))
-                        .map_err(|e| QueryError::new(0, e.to_string()))?,
-                ),
+                Pattern::Glob(glob) => Wanted::Pattern(glob),
             },
         })
     }
@@ -169,7 +166,7 @@ impl Wanted {
     fn is_text(&self, text: &str) -> bool {
         match self {
             Wanted::Text(wanted) => text == *wanted,
-            Wanted::Pattern(pattern) => pattern.is_match(text),
+            Wanted::Pattern(glob) => glob.fits(text),
             Wanted::Between(lower, upper) => {
                 let above = lower.as_ref().is_none_or(|l| {
                     let order = compare(text, &l.text);

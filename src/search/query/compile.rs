@@ -5,8 +5,7 @@ use std::ops::Bound;
 use chrono::Utc;
 use tantivy::Term;
 use tantivy::query::{
-    AllQuery, BooleanQuery, ConstScoreQuery, ExistsQuery, Occur, Query, RangeQuery, RegexQuery,
-    TermQuery,
+    AllQuery, BooleanQuery, ConstScoreQuery, ExistsQuery, Occur, Query, RangeQuery, TermQuery,
 };
 use tantivy::schema::{Field, IndexRecordOption};
 
@@ -14,6 +13,7 @@ use crate::search::document::{first_key, unique};
 use crate::search::fields::{FIELDS, FieldKind, Fields};
 use crate::search::query::body::{BodyCheck, UriCheck};
 use crate::search::query::filtered::FilteredQuery;
+use crate::search::query::glob::{Glob, GlobQuery};
 use crate::search::query::pipeline::StageQuery;
 use crate::search::query::{Condition, Expression, Limit, QueryError, Target};
 use crate::search::window::{parse_duration, parse_time};
@@ -71,7 +71,7 @@ fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Compiled {
         Condition::Text(text) => Ok(term(Term::from_field_text(field, &in_case(row, text)))),
         Condition::Word(word) => match wildcard(&in_case(row, word)) {
             Pattern::Plain(text) => Ok(term(Term::from_field_text(field, &text))),
-            Pattern::Regex(regex) => regex_query(field, &regex),
+            Pattern::Glob(glob) => Ok(glob_query(field, glob)),
         },
         Condition::Range(lower, upper) => {
             let bound = |l: &Option<Limit>| bound(l, |l| Ok(Term::from_field_text(field, &l.text)));
@@ -108,38 +108,40 @@ pub(super) fn in_case(row: usize, text: &str) -> String {
 pub(super) enum Pattern {
     /// There are none.
     Plain(String),
-    /// A regular expression for the whole.
-    Regex(String),
+    /// A pattern for the whole.
+    Glob(Glob),
 }
 
 /// `*` and `?` are wildcards unless a backslash stands before them.
 pub(super) fn wildcard(word: &str) -> Pattern {
-    let (mut plain, mut pattern) = (String::new(), String::new());
+    let (mut plain, mut glob) = (String::new(), Glob::new());
     let mut is_pattern = false;
     let mut chars = word.chars();
     while let Some(c) = chars.next() {
         let literal = match c {
             '*' | '?' => {
                 is_pattern = true;
-                pattern.push_str(if c == '*' { ".*" } else { "." });
+                glob = match c {
+                    '*' => glob.any_text(),
+                    _ => glob.any_char(),
+                };
                 continue;
             }
             '\\' => chars.next().unwrap_or('\\'),
             c => c,
         };
         plain.push(literal);
-        pattern.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
+        glob = glob.text(literal.encode_utf8(&mut [0; 4]));
     }
     match is_pattern {
-        true => Pattern::Regex(pattern),
+        true => Pattern::Glob(glob),
         false => Pattern::Plain(plain),
     }
 }
 
-fn regex_query(field: Field, pattern: &str) -> Compiled {
-    let query = RegexQuery::from_pattern(pattern, field)
-        .map_err(|e| QueryError::new(0, format!("the pattern cannot be used: {e}")))?;
-    Ok(Box::new(ConstScoreQuery::new(Box::new(query), 1.0)))
+fn glob_query(field: Field, glob: Glob) -> Box<dyn Query> {
+    let query = GlobQuery::new(field, glob);
+    Box::new(ConstScoreQuery::new(Box::new(query), 1.0))
 }
 
 fn number(row: usize, condition: &Condition, at: usize, fields: &Fields) -> Compiled {
@@ -231,9 +233,8 @@ pub(super) fn key_span(condition: &Condition, at: usize) -> Result<(u64, u64), Q
 fn stage(name: &str, condition: &Condition, at: usize, fields: &Fields) -> Compiled {
     let (least, most) = micros_span(condition, at)?;
     let whole = term(Term::from_field_text(fields.pipeline, name));
-    let parts = regex_query(fields.pipeline, &format!("{}/.*", regex::escape(name)))?;
-    let ran: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Should, whole), (Occur::Should, parts)];
-    let ran = BooleanQuery::new(ran);
+    let part = Glob::new().text(name).text("/").any_text();
+    let ran = BooleanQuery::union(vec![whole, glob_query(fields.pipeline, part)]);
     Ok(Box::new(StageQuery::new(Box::new(ran), name, least, most)))
 }
 
@@ -272,7 +273,7 @@ pub(super) fn whole_text(condition: &Condition, at: usize) -> Result<String, Que
         Condition::Text(text) => Ok(text.clone()),
         Condition::Word(word) => match wildcard(word) {
             Pattern::Plain(text) => Ok(text),
-            Pattern::Regex(_) => Err(problem()),
+            Pattern::Glob(_) => Err(problem()),
         },
         Condition::Range(..) => Err(problem()),
     }
@@ -289,7 +290,7 @@ fn uri(condition: &Condition, fields: &Fields) -> Compiled {
     for (piece, is_whole) in pieces {
         let clause = match is_whole {
             true => term(Term::from_field_text(fields.text, &piece)),
-            false => regex_query(fields.text, &format!(".*{}.*", regex::escape(&piece)))?,
+            false => glob_query(fields.text, Glob::new().any_text().text(&piece).any_text()),
         };
         clauses.push((Occur::Must, clause));
     }
@@ -388,8 +389,8 @@ fn free_text(condition: &Condition, at: usize, fields: &Fields) -> Compiled {
     let text = match condition {
         Condition::Text(text) => text,
         Condition::Word(word) => match wildcard(&word.to_lowercase()) {
-            Pattern::Regex(_) if word == "*" => return Ok(Box::new(AllQuery)),
-            Pattern::Regex(regex) => return regex_query(field, &regex),
+            Pattern::Glob(_) if word == "*" => return Ok(Box::new(AllQuery)),
+            Pattern::Glob(glob) => return Ok(glob_query(field, glob)),
             Pattern::Plain(_) => word,
         },
         Condition::Range(..) => {

@@ -4,7 +4,6 @@
 
 use std::ops::Bound;
 
-use regex::Regex;
 use tantivy::schema::Field;
 
 use crate::search::document::{EventDocument, unique};
@@ -13,6 +12,7 @@ use crate::search::query::body::{BodyCheck, UriCheck};
 use crate::search::query::compile::{
     Pattern, in_case, key_span, micros_span, number_of, whole_text, wildcard, wildcard_hundred,
 };
+use crate::search::query::glob::Glob;
 use crate::search::query::{Condition, Expression, Limit, QueryError, Target};
 use crate::search::words;
 
@@ -27,13 +27,13 @@ enum Node {
     Or(Vec<Node>),
     Not(Box<Node>),
     Text(Field, String),
-    Pattern(Field, Regex),
+    Pattern(Field, Glob),
     TextRange(Field, Bound<String>, Bound<String>),
     Number(Field, Bound<u64>, Bound<u64>),
     /// All of these words.
     Words(Field, Vec<String>),
     /// A pattern for one word.
-    WordPattern(Field, Regex),
+    WordPattern(Field, Glob),
     /// Any value.
     Exists(Field),
     Stage(StageSpan),
@@ -116,7 +116,7 @@ fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Result<Node, Q
         Condition::Text(text) => Node::Text(field, in_case(row, text)),
         Condition::Word(word) => match wildcard(&in_case(row, word)) {
             Pattern::Plain(text) => Node::Text(field, text),
-            Pattern::Regex(pattern) => Node::Pattern(field, whole(&pattern)?),
+            Pattern::Glob(glob) => Node::Pattern(field, glob),
         },
         Condition::Range(lower, upper) => {
             let bound = |limit: &Option<Limit>| match limit {
@@ -169,8 +169,8 @@ fn free_text(condition: &Condition, at: usize, fields: &Fields) -> Result<Node, 
     let text = match condition {
         Condition::Text(text) => text,
         Condition::Word(word) => match wildcard(&word.to_lowercase()) {
-            Pattern::Regex(_) if word == "*" => return Ok(Node::All),
-            Pattern::Regex(pattern) => return Ok(Node::WordPattern(field, whole(&pattern)?)),
+            Pattern::Glob(_) if word == "*" => return Ok(Node::All),
+            Pattern::Glob(glob) => return Ok(Node::WordPattern(field, glob)),
             Pattern::Plain(_) => word,
         },
         Condition::Range(..) => {
@@ -186,11 +186,6 @@ fn free_text(condition: &Condition, at: usize, fields: &Fields) -> Result<Node, 
     }
 }
 
-fn whole(pattern: &str) -> Result<Regex, QueryError> {
-    Regex::new(&format!("^(?s:{pattern})$"))
-        .map_err(|e| QueryError::new(0, format!("the pattern cannot be used: {e}")))
-}
-
 impl Node {
     fn matches(&self, document: &EventDocument) -> bool {
         match self {
@@ -199,7 +194,7 @@ impl Node {
             Node::Or(parts) => parts.iter().any(|p| p.matches(document)),
             Node::Not(inner) => !inner.matches(document),
             Node::Text(field, text) => document.texts(*field).any(|t| t == text),
-            Node::Pattern(field, regex) => document.texts(*field).any(|t| regex.is_match(t)),
+            Node::Pattern(field, glob) => document.texts(*field).any(|t| glob.fits(t)),
             Node::TextRange(field, lower, upper) => {
                 let bounds = (as_str(lower), as_str(upper));
                 document
@@ -221,9 +216,9 @@ impl Node {
                 }
                 missing.is_empty()
             }
-            Node::WordPattern(field, regex) => document
+            Node::WordPattern(field, glob) => document
                 .texts(*field)
-                .any(|text| words::of_json(text).iter().any(|word| regex.is_match(word))),
+                .any(|text| words::of_json(text).iter().any(|word| glob.fits(word))),
         }
     }
 }

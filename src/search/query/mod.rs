@@ -9,6 +9,7 @@
 mod body;
 mod compile;
 mod filtered;
+mod glob;
 mod lexer;
 mod matches;
 mod parser;
@@ -100,7 +101,7 @@ struct Limit {
 
 /// Longest query that is taken.
 const QUERY_CHARS_MAX: usize = 8_192;
-/// Longest word with wildcards: it becomes an automaton, whose making grows faster than it.
+/// Longest word with wildcards: each byte of each term is held against all of it.
 const WILDCARD_CHARS_MAX: usize = 256;
 
 /// Parses a query; the empty one finds everything.
