@@ -8,6 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{NaiveDate, Utc};
@@ -37,6 +38,8 @@ pub struct Shared {
     pub searchers: RwLock<BTreeMap<NaiveDate, Searcher>>,
     /// Days that are built anew from the log: events may be missing in them.
     pub rebuilding: RwLock<BTreeSet<NaiveDate>>,
+    /// The indexer could not read or write all that it was asked to: the newest events may be missing.
+    pub is_behind: AtomicBool,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -47,6 +50,7 @@ impl Shared {
         Shared {
             searchers: RwLock::default(),
             rebuilding: RwLock::default(),
+            is_behind: AtomicBool::new(false),
             metrics,
         }
     }

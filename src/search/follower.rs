@@ -184,10 +184,7 @@ impl Follower {
 
     fn open_file(&mut self, path: &Path, offset: u64) -> io::Result<()> {
         let mut file = File::open(path)?;
-        self.buffer.clear();
-        self.consumed = 0;
-        self.position.offset = offset;
-        self.open = Some(if path.extension().is_some_and(|e| e == "gz") {
+        let open = if path.extension().is_some_and(|e| e == "gz") {
             let mut reader = MultiGzDecoder::new(io::BufReader::new(file));
             io::copy(&mut (&mut reader).take(offset), &mut io::sink())?;
             Open {
@@ -201,7 +198,11 @@ impl Follower {
                 reader: Box::new(file),
                 inode: Some((metadata.dev(), metadata.ino())),
             }
-        });
+        };
+        self.buffer.clear();
+        self.consumed = 0;
+        self.position.offset = offset;
+        self.open = Some(open);
         Ok(())
     }
 
@@ -220,7 +221,12 @@ impl Follower {
         }
         let old = self.buffer.len();
         self.buffer.resize(old + READ_BYTES, 0);
-        let read = open.reader.read(&mut self.buffer[old..]);
+        let read = loop {
+            match open.reader.read(&mut self.buffer[old..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
         self.buffer.truncate(old + read.as_ref().map_or(0, |n| *n));
         Ok(read? > 0)
     }

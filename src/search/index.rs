@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 use bytes::Bytes;
@@ -109,6 +110,8 @@ pub struct Page {
     pub next: Option<u64>,
     /// Days of the window that are being built anew from the log: events of theirs may be missing.
     pub rebuilding: Vec<NaiveDate>,
+    /// The index could not take in all that is in the logs: the newest events may be missing.
+    pub is_behind: bool,
 }
 
 /// Why there is no answer.
@@ -179,11 +182,14 @@ impl Index {
         }))
     }
 
-    /// Waits until everything that is in the logs now can be found.
+    /// Waits until everything that is in the logs now can be found. Where that fails, pages say that
+    /// they are behind.
     pub async fn flush(&self) {
         let (told, done) = oneshot::channel();
-        if self.requests.send(Request::Flush(told)).is_ok() {
-            done.await.ok();
+        let is_sent = self.requests.send(Request::Flush(told)).is_ok();
+        if !is_sent || done.await.is_err() {
+            // The indexer is gone.
+            self.shared.is_behind.store(true, Ordering::Release);
         }
     }
 
@@ -212,10 +218,12 @@ impl Index {
         let compiled: Arc<dyn TantivyQuery> = restricted(&self.fields, &query, &search)?.into();
         let fields = self.fields.clone();
         let (span, limit) = (span_of(&search, direction), search.limit);
-        self.retried(span, move |days| {
+        let page = self.retried(span, move |days| {
             page(&fields, days, &*compiled, span, limit)
-        })
-        .await
+        });
+        let mut page = page.await?;
+        page.is_behind = self.shared.is_behind.load(Ordering::Acquire);
+        Ok(page)
     }
 
     /// Counts and sums over all matches, in one pass. Limit and cursor play no part.
@@ -427,7 +435,7 @@ fn page(
     Ok(Page {
         hits,
         next,
-        rebuilding: Vec::new(),
+        ..Page::default()
     })
 }
 

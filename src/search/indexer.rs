@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -148,7 +149,17 @@ impl Indexer {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return false;
         }
-        match self.work(must_commit) {
+        let is_first_failure = self.pause == RETRY_PAUSES.0;
+        let mut outcome = self.work(must_commit);
+        if let Err(error) = &outcome
+            && must_commit
+            && is_first_failure
+        {
+            // Somebody waits for it, and what failed for a moment need not be missing in the answer.
+            self.recover(error);
+            outcome = self.work(must_commit);
+        }
+        match outcome {
             Ok(has_more) => {
                 self.retry_at = None;
                 self.pause = RETRY_PAUSES.0;
@@ -156,6 +167,7 @@ impl Indexer {
             }
             Err(error) => {
                 self.recover(&error);
+                self.shared.is_behind.store(true, Ordering::Release);
                 false
             }
         }
@@ -195,6 +207,7 @@ impl Indexer {
     /// Reads all logs to their ends, turn by turn.
     fn catch_up(&mut self) -> Result<(), TantivyError> {
         let mut waiting: Vec<usize> = (0..self.followed.len()).collect();
+        let mut is_behind = false;
         while !waiting.is_empty() {
             let mut next = Vec::new();
             for index in waiting {
@@ -203,6 +216,7 @@ impl Indexer {
                     Ok(false) => {}
                     Err(Trouble::Index(error)) => return Err(error),
                     Err(Trouble::Log(error)) => {
+                        is_behind = true;
                         self.shared.metrics.failed("log");
                         let log = self.followed[index].source.path.display();
                         tracing::error!(%log, %error, "reading a log for the index failed");
@@ -214,6 +228,7 @@ impl Indexer {
             }
             waiting = next;
         }
+        self.shared.is_behind.store(is_behind, Ordering::Release);
         Ok(())
     }
 

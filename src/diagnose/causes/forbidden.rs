@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Answer;
 use crate::diagnose::cause::{Cause, Class};
-use crate::diagnose::trace::webhook_of;
+use crate::diagnose::trace::{TracedStage, webhook_of};
 
 /// Annotation that holds an authorizer's reason.
 const REASON: &str = "authorization.k8s.io/reason";

@@ -182,6 +182,11 @@ impl EventsApi {
                 "the index of {day} is being built anew from the log: events may be missing"
             ));
         }
+        if page.is_behind {
+            ctx.warn(
+                "the search index could not take in all of the log: the newest events may be missing",
+            );
+        }
         let list = List {
             items: &page.items,
             resource_version: page.version,
@@ -206,7 +211,7 @@ impl EventsApi {
         };
         let mut items: Vec<Item> = Vec::new();
         let mut next = from.map(|t| t.after);
-        let mut rebuilding = Vec::new();
+        let (mut rebuilding, mut is_behind) = (Vec::new(), false);
         for _ in 0..ROUNDS_MAX {
             let search = Search {
                 query: selection.query.clone(),
@@ -219,6 +224,7 @@ impl EventsApi {
             let page = page.map_err(status_of)?;
             next = page.next;
             rebuilding = page.rebuilding;
+            is_behind |= page.is_behind;
             let found = page.hits.iter().map(Item::of);
             items.extend(found.filter(|i| selection.selects(&i.shown())));
             if next.is_none() || items.len() >= limit {
@@ -233,6 +239,7 @@ impl EventsApi {
             version,
             next,
             rebuilding,
+            is_behind,
         })
     }
 
@@ -271,6 +278,8 @@ struct Selected {
     next: Option<u64>,
     /// Days of which events may be missing.
     rebuilding: Vec<chrono::NaiveDate>,
+    /// The newest events may be missing.
+    is_behind: bool,
 }
 
 /// A continue token: where the next page begins, and the version of the first.

@@ -56,6 +56,7 @@ async fn find(index: &Index, query: &str) -> Vec<String> {
         ..Search::default()
     };
     let page = index.search(search).await.expect(query);
+    assert!(!page.is_behind, "the index failed to read or write");
     page.hits.iter().map(name).collect()
 }
 
@@ -113,6 +114,33 @@ async fn what_was_just_written_is_found() {
     ] {
         assert_eq!(find(&index, query).await.join(" "), expected, "{query}");
     }
+}
+
+#[tokio::test]
+async fn what_could_not_be_indexed_is_told_and_found_later() {
+    let bench = Bench::new();
+    let index = bench.open();
+    // Where the index of a day should be something else stands.
+    let there = bench.dir.path().join("index/2026-01-03");
+    std::fs::write(&there, "in the way").expect("writes");
+    for n in [1, 13, 24] {
+        bench.append(&event(n, "u", "get", "a", 200));
+    }
+    let page = index.search(Search::default()).await.expect("searches");
+    assert!(page.is_behind, "{page:?}");
+    std::fs::remove_file(&there).expect("deletes");
+    let page = loop {
+        let search = Search {
+            limit: 10,
+            ..Search::default()
+        };
+        let page = index.search(search).await.expect("searches");
+        if !page.is_behind {
+            break page;
+        }
+    };
+    let found: Vec<String> = page.hits.iter().map(name).collect();
+    assert_eq!(found, ["24", "13", "1"]);
 }
 
 #[tokio::test]
