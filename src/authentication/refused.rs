@@ -126,6 +126,8 @@ pub struct Refused {
     pub reason: String,
     /// Upstream says nothing of it in a TokenReview.
     pub is_silent: bool,
+    /// An audit annotation to set.
+    pub annotation: Option<(&'static str, String)>,
 }
 
 impl Refused {
@@ -140,7 +142,15 @@ impl Refused {
             class,
             reason: reason.into(),
             is_silent: false,
+            annotation: None,
         }
+    }
+
+    /// With an audit annotation.
+    #[must_use]
+    pub fn annotated(mut self, key: &'static str, value: String) -> Self {
+        self.annotation = Some((key, value));
+        self
     }
 
     /// For a reason that stays in the record: upstream takes such a token for nobody's.
@@ -171,6 +181,7 @@ impl Refused {
             class: says_most.map_or(Refusal::Other, |r| r.class),
             reason,
             is_silent,
+            annotation: refusals.iter().find_map(|r| r.annotation.clone()),
         }
     }
 

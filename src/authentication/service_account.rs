@@ -366,11 +366,16 @@ fn check_legacy_secret(secret: &Value, token: &str) -> Result<(), Refused> {
         .pointer("/metadata/labels")
         .and_then(|labels| labels.get(LEGACY_INVALID_SINCE))
         .and_then(Value::as_str);
+    let place = || {
+        let (name, namespace) = ("/metadata/name", "/metadata/namespace");
+        format!("{}/{}", text(secret, name), text(secret, namespace))
+    };
     match invalid_since {
-        Some(_) => Err(revoked(
+        Some(since) if !since.is_empty() => Err(revoked(
             "the token in secret has been marked as invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the 'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token",
-        )),
-        None => Ok(()),
+        )
+        .annotated("authentication.k8s.io/legacy-token-invalidated", place())),
+        _ => Ok(()),
     }
 }
 
@@ -385,4 +390,28 @@ fn is_deleted(object: &Value, now: DateTime<Utc>) -> bool {
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalidated_legacy_token_is_refused_and_noted() {
+        let secret = |since: &str| {
+            serde_json::json!({
+                "metadata": {"name": "s", "namespace": "n", "labels": {LEGACY_INVALID_SINCE: since}},
+                "data": {"token": STANDARD.encode("t")},
+            })
+        };
+        assert_eq!(check_legacy_secret(&secret(""), "t"), Ok(()));
+        let refused = check_legacy_secret(&secret("2026-01-01"), "t");
+        let refused = refused.expect_err("is marked as invalid");
+        let key = "authentication.k8s.io/legacy-token-invalidated";
+        assert_eq!(refused.class, Refusal::Revoked);
+        assert_eq!(refused.annotation, Some((key, "s/n".into())));
+        // Of several refusals the annotation stays.
+        let all = Refused::all(vec![Refused::new("another"), refused]);
+        assert!(all.annotation.is_some());
+    }
 }

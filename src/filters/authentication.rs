@@ -164,6 +164,9 @@ impl Filter for Authentication {
                 let because = refused.because();
                 let stages = &mut request.ctx.stages;
                 stages.end("authentication", began, "denied", because);
+                if let Some((key, value)) = refused.annotation {
+                    request.ctx.audit.annotate(key, value);
+                }
                 self.refuse(request).await
             }
         }

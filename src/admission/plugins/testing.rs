@@ -1,5 +1,6 @@
 //! Runs one plugin on one write, for the tests of plugins.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri};
@@ -55,8 +56,17 @@ impl Write {
     pub(crate) async fn run(
         &self,
         plugin: &Arc<dyn AdmissionPlugin>,
-        mut object: Value,
+        object: Value,
     ) -> Result<Value, Status> {
+        Ok(self.run_audited(plugin, object).await?.0)
+    }
+
+    /// As [`Write::run`], with the audit annotations that the plugin sets.
+    pub(crate) async fn run_audited(
+        &self,
+        plugin: &Arc<dyn AdmissionPlugin>,
+        mut object: Value,
+    ) -> Result<(Value, Vec<(Cow<'static, str>, String)>), Status> {
         let row = Resource {
             group: self.group.into(),
             version: "v1".into(),
@@ -110,7 +120,7 @@ impl Write {
             reinvocation: Reinvocation::default(),
         };
         if !plugin.handles(self.operation) {
-            return Ok(object);
+            return Ok((object, Vec::new()));
         }
         if plugin.mutates() {
             plugin.admit(&mut admission).await?;
@@ -118,6 +128,6 @@ impl Write {
         if plugin.validates() {
             plugin.validate(&mut admission).await?;
         }
-        Ok(object)
+        Ok((object, ctx.audit.annotations.clone()))
     }
 }

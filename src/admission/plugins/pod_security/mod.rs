@@ -156,7 +156,7 @@ fn details(found: &[Violation]) -> String {
 }
 
 impl PodSecurity {
-    async fn policy(&self, admission: &Admission<'_>) -> Result<Policy, Status> {
+    async fn policy(&self, admission: &Admission<'_>) -> Result<(Policy, FieldErrors), Status> {
         let resource = GroupResource::new("", "namespaces");
         let name = admission.namespace;
         let found = match self.0.get_cached(&resource, "", name).await? {
@@ -164,7 +164,7 @@ impl PodSecurity {
             some => some,
         };
         let found = found.ok_or_else(|| Status::not_found(&resource, name))?;
-        Ok(Policy::of(&found).0)
+        Ok(Policy::of(&found))
     }
 
     /// Enforces, warns and annotates. Templates of workloads are never refused.
@@ -174,7 +174,12 @@ impl PodSecurity {
         pod: &Value,
         is_pod: bool,
     ) -> Result<(), Status> {
-        let policy = self.policy(admission).await?;
+        let (policy, errors) = self.policy(admission).await?;
+        if !errors.is_empty() {
+            let text = format!("Failed to parse policy: {}", errors.to_aggregate());
+            let key = "pod-security.kubernetes.io/error";
+            admission.ctx.audit.annotate(key, text);
+        }
         if is_pod {
             let key = "pod-security.kubernetes.io/enforce-policy";
             admission
@@ -370,6 +375,11 @@ mod tests {
                 ),
             ),
             ("", "namespaces", namespace("open", json!({}))),
+            (
+                "",
+                "namespaces",
+                namespace("bad", json!({"pod-security.kubernetes.io/audit": "nope"})),
+            ),
         ])));
         let pod = |namespace: &str| {
             json!({"metadata": {"namespace": namespace, "name": "p"},
@@ -385,6 +395,12 @@ mod tests {
             refused.message,
             "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostPID=true)"
         );
+        // Labels that were stored before they were checked.
+        let audited = create.run_audited(&plugin, pod("bad")).await;
+        let annotations = audited.expect("is not enforced").1;
+        let why = "Failed to parse policy: metadata.labels[pod-security.kubernetes.io/audit]: Invalid value: \"nope\": must be one of privileged, baseline, restricted";
+        let expected = ("pod-security.kubernetes.io/error".into(), why.to_string());
+        assert!(annotations.contains(&expected), "{annotations:?}");
         let unchanged = Write::update("", "pods", pod("base"));
         assert!(unchanged.run(&plugin, pod("base")).await.is_ok());
         let deployment =
