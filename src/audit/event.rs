@@ -27,7 +27,7 @@ const USER_AGENT_MAX_BYTES: usize = 1024;
 /// Requests slower than this get upstream's latency annotations.
 const SLOW_REQUEST: Duration = Duration::from_millis(500);
 /// How the annotations begin in which admission webhooks leave their patches.
-const WEBHOOK_PATCH_ANNOTATION: &str = "patch.webhook.admission.k8s.io/";
+pub(super) const WEBHOOK_PATCH_ANNOTATION: &str = "patch.webhook.admission.k8s.io/";
 
 /// Latency annotations and the stages that each sums.
 const LATENCIES: [(&str, &[&str]); 11] = [

@@ -131,6 +131,11 @@ impl Recorder {
         self.table.store(Arc::new(table));
     }
 
+    /// What redacts the server's own log: the first group's.
+    pub fn redactor(&self) -> Option<Arc<Redactor>> {
+        self.table.load().groups.first()?.redactor.clone()
+    }
+
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

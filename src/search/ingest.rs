@@ -6,8 +6,10 @@
 //!
 //! # Invariants
 //! - An answer of 200 means that every event is in the log, on disk, or was there before.
+//! - What the server's own log would not show is redacted before an event is kept.
 //! - An event that comes again (a delivery that is retried, a log that is read again) is kept once.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +23,8 @@ use serde_json::json;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::api::status::Status;
-use crate::audit::{EventBytes, Sink, Stage};
+use crate::audit::redact::Redactor;
+use crate::audit::{EventBytes, Recorder, Sink, Stage};
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, RequestInfo};
 use crate::search::days::InTime;
@@ -89,6 +92,8 @@ pub struct Ingest {
     /// The file behind the sink.
     log: PathBuf,
     index: Arc<Index>,
+    /// Has the rules of redaction.
+    recorder: Arc<Recorder>,
     fields: Fields,
     recent: Mutex<Recent>,
     slots: Semaphore,
@@ -123,11 +128,17 @@ struct Arrived {
 
 impl Ingest {
     /// Over the sink that writes the file `log`, which the index follows.
-    pub fn new(sink: Arc<dyn Sink>, log: PathBuf, index: Arc<Index>) -> Arc<Self> {
+    pub fn new(
+        sink: Arc<dyn Sink>,
+        log: PathBuf,
+        index: Arc<Index>,
+        recorder: Arc<Recorder>,
+    ) -> Arc<Self> {
         Arc::new(Ingest {
             sink,
             log,
             index,
+            recorder,
             fields: Fields::new(),
             recent: Mutex::default(),
             slots: Semaphore::new(LISTS_MAX),
@@ -191,8 +202,9 @@ impl Ingest {
     ) -> Result<Received, IngestError> {
         let mut received = Received::default();
         let mut arrived = Vec::with_capacity(items.len());
+        let redactor = self.recorder.redactor();
         for (index, item) in items.into_iter().enumerate() {
-            match item.and_then(|line| self.arrived(cluster, line)) {
+            match item.and_then(|line| self.arrived(cluster, redactor.as_deref(), line)) {
                 Ok(event) if self.index.takes(event.prepared.day) == InTime::TooOld => {
                     received.too_old += 1;
                 }
@@ -217,7 +229,20 @@ impl Ingest {
         }
     }
 
-    fn arrived(&self, cluster: Option<&str>, line: Vec<u8>) -> Result<Arrived, String> {
+    fn arrived(
+        &self,
+        cluster: Option<&str>,
+        redactor: Option<&Redactor>,
+        mut line: Vec<u8>,
+    ) -> Result<Arrived, String> {
+        if let Some(redactor) = redactor {
+            let text = std::str::from_utf8(&line).map_err(|_| "is not UTF-8".to_string())?;
+            let shown = match redactor.event(text) {
+                Cow::Owned(shown) => Some(shown.into_bytes()),
+                Cow::Borrowed(_) => None,
+            };
+            line = shown.unwrap_or(line);
+        }
         let marked = cluster.and_then(|c| with_cluster(&line, c));
         let line = marked.unwrap_or(line);
         let prepared = document::prepare(&self.fields, &line).map_err(|e| e.to_string())?;
@@ -329,6 +354,10 @@ mod tests {
     }
 
     fn open(dir: &std::path::Path) -> (Arc<Ingest>, Arc<Index>) {
+        open_with(dir, Recorder::new(None, Vec::new(), Metrics::new()))
+    }
+
+    fn open_with(dir: &std::path::Path, recorder: Arc<Recorder>) -> (Arc<Ingest>, Arc<Index>) {
         let log = dir.join("audit.log");
         let options = LogOptions {
             path: log.clone(),
@@ -343,7 +372,33 @@ mod tests {
         };
         let index = Index::follow(&dir.join("index"), vec![source], IndexOptions::default());
         let index = index.expect("opens");
-        (Ingest::new(sink, log, index.clone()), index)
+        (Ingest::new(sink, log, index.clone(), recorder), index)
+    }
+
+    #[tokio::test]
+    async fn thread_19_what_others_send_is_redacted_as_our_own() {
+        use crate::audit::recorder::Group;
+        use crate::audit::redact::{Action, DefaultSet, Rules};
+        use crate::audit::sampling::Sampler;
+        let rules = Rules::of(&DefaultSet::ALL, Action::Mask);
+        let group = Group {
+            name: "log".into(),
+            policy: None,
+            redactor: Some(Arc::new(Redactor::new(rules, b"a key of the test's own"))),
+            routes: Vec::new(),
+        };
+        let recorder = Recorder::with_groups(vec![group], Sampler::random(), Metrics::new());
+        let dir = tempfile::tempdir().expect("a directory");
+        let (ingest, index) = open_with(dir.path(), recorder);
+        let line = r#"{"auditID":"a","stage":"ResponseComplete","stageTimestamp":"2026-01-01T00:00:00.000001Z","objectRef":{"resource":"secrets","apiVersion":"v1"},"requestObject":{"data":{"p":"aHVudGVyMg=="}},"z":1.0}"#;
+        let items = vec![Ok(line.as_bytes().to_vec())];
+        let received = ingest.take(Some("prod"), items).await.expect("is taken");
+        assert_eq!(received.events, 1);
+        assert_eq!(count(&index, "cluster:prod").await, 1);
+        let kept = std::fs::read_to_string(dir.path().join("audit.log")).expect("the log");
+        let expected = line.replace("aHVudGVyMg==", "redacted");
+        let expected = expected.trim_end_matches('}');
+        assert!(kept.starts_with(expected), "{kept}");
     }
 
     async fn count(index: &Index, query: &str) -> usize {

@@ -2,7 +2,8 @@
 //!
 //! A [`Redactor`] is what an `AuditConfiguration` asks for, compiled, with its key. The recorder's
 //! groups own one each and `event` calls it for URIs, bodies and the annotation in which admission
-//! webhooks leave their patches. A plain `Policy` has none, as upstream (kubernetes/kubernetes#96319).
+//! webhooks leave their patches. Events that other API servers send are redacted by the rules of the
+//! server's own log before they are kept ([`Redactor::event`]). A plain `Policy` has none, as upstream (kubernetes/kubernetes#96319).
 //!
 //! # Invariants
 //! - What is put in a value's place is a string of base64's alphabet and of a length that base64
@@ -18,6 +19,7 @@
 //!   text. Rejected: redaction while the JSON text is scanned; a third of the code would be a parser.
 
 mod defaults;
+mod event;
 mod path;
 mod walk;
 

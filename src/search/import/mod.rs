@@ -6,7 +6,8 @@
 //! added again.
 //!
 //! [`import`] writes an index at a root that nobody else has open; [`read`] only reads, for whoever
-//! sends events on.
+//! sends events on. What a server receives it redacts ([`super::ingest`]). [`import`] does not: it knows
+//! no server's configuration, and whoever may write there may read the files.
 
 mod cloud;
 mod records;

@@ -84,7 +84,7 @@ pub(super) fn record(
         None => None,
     };
     let ingest = index.clone().zip(collected);
-    let ingest = ingest.map(|(index, (sink, log))| Ingest::new(sink, log, index));
+    let ingest = ingest.map(|(index, (sink, log))| Ingest::new(sink, log, index, recorder.clone()));
     let hub = followed.map(|log| Hub::new(&log, metrics));
     Ok(Record {
         recorder,
