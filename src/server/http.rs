@@ -190,7 +190,7 @@ pub(super) enum OutBody {
 }
 
 impl OutBody {
-    fn new(body: Body) -> Self {
+    pub(super) fn new(body: Body) -> Self {
         match body {
             Body::Empty | Body::Switching(_) => OutBody::Whole {
                 segments: Vec::new().into_iter(),

@@ -1,21 +1,24 @@
 //! The listener: accepts connections, speaks TLS and HTTP/1.1 or HTTP/2 on them, closes them
 //! gracefully (limits: contract/handler_chain.md §2).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::http::{App, ConnectionInfo};
+use super::http::{App, ConnectionInfo, OutBody};
+use super::idle::InUse;
 use super::options::ListenOptions;
 use crate::authentication::x509;
 use crate::base::{Backoff, Tasks};
@@ -49,8 +52,8 @@ pub(super) struct Listener {
 impl Listener {
     /// Accepts until told to stop.
     pub(super) async fn run(self, options: ListenOptions) {
-        let http1 = builder(&options).http1_only();
-        let http2 = builder(&options).http2_only();
+        let http1 = builder(options.http2_max_streams).http1_only();
+        let http2 = builder(options.http2_max_streams).http2_only();
         let shared = Arc::new(Shared {
             acceptor: TlsAcceptor::from(self.tls),
             http1,
@@ -86,14 +89,14 @@ impl Listener {
     }
 }
 
-fn builder(options: &ListenOptions) -> Builder<TokioExecutor> {
+fn builder(streams_max: u32) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(HEADER_BYTES_MAX);
-    let streams = match options.http2_max_streams {
+    let streams = match streams_max {
         0 => STREAMS_MAX,
         n => n,
     };
@@ -150,24 +153,94 @@ impl Shared {
             tunnels: self.tunnels.clone(),
         });
         let (app, shared_info) = (self.app.clone(), info.clone());
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            app.clone().handle(request, shared_info.clone())
-        });
+        let handle =
+            move |request: Request<Incoming>| app.clone().handle(request, shared_info.clone());
         let builder = if http2 { &self.http2 } else { &self.http1 };
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let mut closing = false;
-        let ended = loop {
+        let close = async {
             tokio::select! {
-                ended = connection.as_mut() => break ended,
-                () = self.close.cancelled(), if !closing => {}
-                () = info.close.notified(), if !closing => {}
+                () = self.close.cancelled() => {}
+                () = info.close.notified() => {}
             }
-            closing = true;
-            connection.as_mut().graceful_shutdown();
         };
-        if let Err(error) = ended {
+        if let Err(error) = drive(builder, stream, handle, close, IDLE_TIMEOUT).await {
             tracing::debug!(%peer, %error, "connection ended");
         }
+    }
+}
+
+/// Serves one connection until it ends. Closes it gracefully when `close` ends, and when nobody used
+/// it for so long as `idle` says.
+async fn drive<I, F, R>(
+    builder: &Builder<TokioExecutor>,
+    stream: I,
+    handle: F,
+    close: impl Future<Output = ()>,
+    idle: Duration,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> R,
+    R: Future<Output = Result<Response<OutBody>, Infallible>> + Send + 'static,
+{
+    let in_use = InUse::new();
+    let counter = in_use.clone();
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let open = counter.open();
+        let answer = handle(request);
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| open.with(body))) }
+    });
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection, close);
+    let mut closing = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = close.as_mut(), if !closing => {}
+            () = in_use.unused_for(idle), if !closing => {}
+        }
+        closing = true;
+        connection.as_mut().graceful_shutdown();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Body;
+    use http::StatusCode;
+    use tokio::time::Instant;
+
+    const IDLE: Duration = Duration::from_millis(200);
+
+    async fn serve(builder: Builder<TokioExecutor>, stream: tokio::io::DuplexStream) {
+        let handle = |_| async { Ok(Response::new(OutBody::new(Body::Empty))) };
+        let close = std::future::pending();
+        drive(&builder, stream, handle, close, IDLE).await.ok();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_is_not_kept() {
+        for builder in [builder(0).http1_only(), builder(0).http2_only()] {
+            let (_client, server) = tokio::io::duplex(1 << 10);
+            serve(builder, server).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_http2_client_that_asks_no_more_is_not_kept() {
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let served = tokio::spawn(serve(builder(0).http2_only(), server));
+        let http2 = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let handshake =
+            http2.handshake::<_, http_body_util::Empty<bytes::Bytes>>(TokioIo::new(client));
+        let (mut sender, connection) = handshake.await.expect("a connection");
+        let connection = tokio::spawn(connection);
+        let began = Instant::now();
+        let request = Request::get("https://x/").body(Default::default());
+        let answer = sender.send_request(request.expect("a request")).await;
+        assert_eq!(answer.expect("an answer").status(), StatusCode::OK);
+        connection.await.expect("ends").ok();
+        assert!(began.elapsed() >= IDLE);
+        served.await.expect("ends");
     }
 }

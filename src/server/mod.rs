@@ -13,6 +13,7 @@ pub mod bootstrap;
 pub mod client;
 pub mod health;
 mod http;
+mod idle;
 mod index;
 mod listener;
 pub mod options;
