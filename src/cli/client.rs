@@ -9,22 +9,20 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as HyperClient;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls_pki_types::ServerName;
 use serde_json::Value;
 
 use crate::cli::kubeconfig::Login;
-use crate::server::client::tls_config;
+use crate::server::client::{Connector, connector};
 
 /// Longest wait for an answer. Summaries of millions of requests take a while.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The client.
 pub struct Client {
-    http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: HyperClient<HttpsConnector<Connector>, Full<Bytes>>,
     server: String,
     /// Credentials and impersonation.
     headers: Vec<(header::HeaderName, HeaderValue)>,
@@ -46,20 +44,7 @@ impl Client {
     /// Makes a client; connects when asked something.
     pub fn new(login: Login) -> anyhow::Result<Self> {
         let headers = headers(&login)?;
-        let tls = tls_config(&login.target).context("TLS")?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http();
-        let connector = match login.target.tls_server_name {
-            Some(name) => {
-                let name = ServerName::try_from(name).context("tls-server-name")?;
-                connector
-                    .with_server_name_resolver(FixedServerNameResolver::new(name))
-                    .enable_http1()
-                    .build()
-            }
-            None => connector.enable_http1().build(),
-        };
+        let connector = connector(&login.target)?;
         Ok(Client {
             http: HyperClient::builder(TokioExecutor::new()).build(connector),
             server: login.target.server,

@@ -26,6 +26,7 @@ mod policies;
 mod protobuf;
 mod quotas;
 mod record;
+mod record_proof;
 mod record_resources;
 mod server;
 mod webhooks;

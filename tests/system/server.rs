@@ -19,6 +19,9 @@ pub(crate) enum Store {
     Etcd,
 }
 
+/// Where standard output goes, beside the data.
+const STDOUT: &str = "stdout";
+
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -68,7 +71,7 @@ impl Server {
         args.extend(extra.iter().map(|a| a.to_string()));
         let port = free_port();
         let data = dir.path().join("data");
-        let (child, log) = spawn(&args, port);
+        let (child, log) = spawn(&args, port, &dir.path().join(STDOUT));
         Server {
             child,
             port,
@@ -100,6 +103,15 @@ impl Server {
         &self.data
     }
 
+    fn stdout_file(&self) -> PathBuf {
+        self.data.with_file_name(STDOUT)
+    }
+
+    /// What it wrote to standard output.
+    pub(crate) fn stdout(&self) -> String {
+        std::fs::read_to_string(self.stdout_file()).expect("the server's standard output")
+    }
+
     /// SIGKILL, as a crash would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the server was running");
@@ -122,7 +134,7 @@ impl Server {
 
     /// Starts again on the same data and port.
     pub(crate) fn restart(&mut self) {
-        let (child, log) = spawn(&self.args, self.port);
+        let (child, log) = spawn(&self.args, self.port, &self.stdout_file());
         self.child = child;
         self.log = log;
     }
@@ -136,12 +148,17 @@ impl Server {
     }
 }
 
-fn spawn(args: &[String], port: u16) -> (Child, Arc<Mutex<String>>) {
+fn spawn(args: &[String], port: u16, stdout: &Path) -> (Child, Arc<Mutex<String>>) {
+    let stdout = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(stdout);
+    let stdout = stdout.expect("a file for standard output");
     let mut child = Command::new(env!("CARGO_BIN_EXE_verbatim"))
         .args(args)
         .args(["--secure-port", &port.to_string()])
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .spawn()
         .expect("the verbatim program to start");

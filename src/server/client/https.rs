@@ -65,22 +65,7 @@ impl HttpsClient {
             .server
             .parse()
             .map_err(|_| ClientError::Name(target.server.clone(), "a URL"))?;
-        let proxy = target.proxy.as_deref().map(proxy_address).transpose()?;
-        let builder = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(target)?)
-            .https_or_http();
-        let connector = match &target.tls_server_name {
-            Some(name) => {
-                let parsed = ServerName::try_from(name.clone());
-                let parsed =
-                    parsed.map_err(|_| ClientError::Name(name.clone(), "a TLS server name"))?;
-                builder
-                    .with_server_name_resolver(FixedServerNameResolver::new(parsed))
-                    .enable_http1()
-                    .wrap_connector(Connector { proxy })
-            }
-            None => builder.enable_http1().wrap_connector(Connector { proxy }),
-        };
+        let connector = connector(target)?;
         Ok(Arc::new(HttpsClient {
             http: Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
@@ -222,6 +207,26 @@ fn credentials(target: &Target) -> Result<Option<Credentials>, ClientError> {
 
 fn bearer(token: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
     HeaderValue::try_from(format!("Bearer {token}"))
+}
+
+/// What connects to a target: its TLS settings, through its proxy if it has one.
+pub fn connector(target: &Target) -> Result<HttpsConnector<Connector>, ClientError> {
+    let proxy = target.proxy.as_deref().map(proxy_address).transpose()?;
+    let builder = HttpsConnectorBuilder::new()
+        .with_tls_config(tls_config(target)?)
+        .https_or_http();
+    Ok(match &target.tls_server_name {
+        Some(name) => {
+            let parsed = ServerName::try_from(name.clone());
+            let parsed =
+                parsed.map_err(|_| ClientError::Name(name.clone(), "a TLS server name"))?;
+            builder
+                .with_server_name_resolver(FixedServerNameResolver::new(parsed))
+                .enable_http1()
+                .wrap_connector(Connector { proxy })
+        }
+        None => builder.enable_http1().wrap_connector(Connector { proxy }),
+    })
 }
 
 fn proxy_address(text: &str) -> Result<(String, u16), ClientError> {

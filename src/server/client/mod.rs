@@ -15,7 +15,8 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-pub use https::HttpsClient;
+pub use https::{HttpsClient, connector};
+pub use proxy::Connector;
 
 /// Where Debian, Fedora and openSUSE keep the authorities that they trust.
 const SYSTEM_BUNDLES: [&str; 3] = [

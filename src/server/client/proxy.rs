@@ -17,7 +17,7 @@ const ANSWER_MAX_BYTES: usize = 8 * 1024;
 
 /// Connects to a URL's host, or to the proxy first.
 #[derive(Clone, Debug)]
-pub(super) struct Connector {
+pub struct Connector {
     /// Host and port of the proxy.
     pub(super) proxy: Option<(String, u16)>,
 }
