@@ -160,18 +160,18 @@ fn validate_families(
             errors.invalid_str(&ips_path.index(i), text, why);
         }
     }
-    for (i, family) in families.iter().enumerate() {
-        if !has(family) && i < arr_at(spec, "ipFamilies").len() {
-            let why = "not configured on this cluster";
-            errors.invalid_str(&families_path.index(i), family, why);
-        }
-    }
-    if errors.is_empty() && policy == REQUIRE && families.len() < 2 {
+    if policy == REQUIRE && cluster.len() < 2 {
         errors.invalid_str(
             &parent.field("ipFamilyPolicy"),
             policy,
             "this cluster is not configured for dual-stack services",
         );
+    }
+    for (i, family) in families.iter().enumerate() {
+        if !has(family) && i < arr_at(spec, "ipFamilies").len() {
+            let why = "not configured on this cluster";
+            errors.invalid_str(&families_path.index(i), family, why);
+        }
     }
 }
 
@@ -202,6 +202,12 @@ mod tests {
                 v4,
                 json!(["IPv4"]),
                 1,
+            ),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"]}),
+                v4,
+                json!(["IPv4", "IPv6"]),
+                2,
             ),
             (json!({"ipFamilies": ["IPv6"]}), v4, json!(["IPv6"]), 1),
             (
