@@ -221,6 +221,9 @@ impl Registry {
         if !errors.is_empty() {
             ctx.stages
                 .end("validation", began, "invalid", errors.to_aggregate());
+            for warning in strategy.warnings_when_refused(object) {
+                ctx.warn(warning);
+            }
             let kind = target.resource.internal_group_kind();
             return Err(Status::invalid(&kind, meta::name(object), &errors));
         }

@@ -71,6 +71,12 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// Warnings that a new object gets although it is refused: upstream gives them while it prepares
+    /// the object. They are among [`Strategy::warnings`] as well.
+    fn warnings_when_refused(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Where the kind has a pod's spec, if it has one.
     fn pod_spec_path(&self) -> Option<&'static [&'static str]> {
         None

@@ -4,7 +4,7 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::super::common::access::{
-    arr_at, at, at_mut, ensure_object, int_at, object_mut, path_at, str_at,
+    arr_at, at, at_mut, ensure_object, get, int_at, object_mut, path_at, str_at,
 };
 use super::super::pod_spec::{Owner, defaults, validate_pod_spec, warnings};
 use super::{annotations, pod_ephemeral, pod_resize, pod_status, pod_update};
@@ -82,6 +82,12 @@ impl Strategy for PodStrategy {
         }
         let seconds = requested.unwrap_or_else(|| int_at(spec, "terminationGracePeriodSeconds"));
         Some(if seconds < 0 { 1 } else { seconds })
+    }
+
+    fn warnings_when_refused(&self, object: &Value) -> Vec<String> {
+        let mut out = Vec::new();
+        warnings::warn_app_armor(get(object, "metadata"), &mut out);
+        out
     }
 
     fn warnings(

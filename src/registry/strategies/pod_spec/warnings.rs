@@ -242,8 +242,21 @@ fn warn_null_selectors(spec: &Value, path: &Path<'_>, warnings: &mut Vec<String>
     }
 }
 
+const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+const APP_ARMOR_TEXT: &str = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
+
+/// AppArmor profiles of a pod that are annotations.
+pub fn warn_app_armor(meta: &Value, warnings: &mut Vec<String>) {
+    let path = Path::ROOT.field("metadata");
+    let path = path.field("annotations");
+    for (key, _) in strings_at(meta, "annotations") {
+        if key.starts_with(APP_ARMOR) {
+            warnings.push(format!("{}: {APP_ARMOR_TEXT}", path.key(key)));
+        }
+    }
+}
+
 fn warn_annotations(meta: &Value, spec: &Value, path: &Path<'_>, warnings: &mut Vec<String>) {
-    const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
     const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
     const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
     let pod_has = |field: &str| path_at(spec, &["securityContext", field]).is_some();
@@ -264,9 +277,7 @@ fn warn_annotations(meta: &Value, spec: &Value, path: &Path<'_>, warnings: &mut 
             {
                 "non-functional in v1.27+; use the \"seccompProfile\" field instead"
             }
-            _ if key.starts_with(APP_ARMOR) => {
-                "deprecated since v1.30; use the \"appArmorProfile\" field instead"
-            }
+            _ if key.starts_with(APP_ARMOR) => APP_ARMOR_TEXT,
             _ => continue,
         };
         warnings.push(format!("{}: {text}", path.key(key)));
