@@ -298,14 +298,14 @@ fn metrics_of_v1(object: &Value) -> (Vec<Value>, Vec<Value>) {
         )
         .collect();
     let current = &object["status"]["currentCPUUtilizationPercentage"];
-    let currents = cpu(current, "current")
-        .into_iter()
-        .chain(
-            annotation("current-metrics")
-                .into_iter()
-                .map(|m| metric_of_v1(m, "current")),
-        )
-        .collect();
+    // The annotation has all of them, the CPU's too.
+    let currents = match annotation("current-metrics") {
+        all if all.is_empty() => cpu(current, "current").into_iter().collect(),
+        all => all
+            .into_iter()
+            .map(|m| metric_of_v1(m, "current"))
+            .collect(),
+    };
     (specs, currents)
 }
 
