@@ -210,9 +210,7 @@ impl<'e> Checker<'e> {
         if let Some(target) = &call.target {
             let qualified = dotted(&target.expr).map(|root| format!("{root}.{name}"));
             let known = |function: &String| {
-                let is_for_patches = function == decls::ESCAPE_KEY;
-                decls::overloads(function).is_some()
-                    && (!is_for_patches || self.env.makes_patches())
+                decls::overloads(function).is_some() && self.env.knows(function)
             };
             if let Some(function) = qualified.filter(known) {
                 return self.check_overloads(id, &function, None, &call.args);
@@ -269,7 +267,8 @@ impl<'e> Checker<'e> {
             kinds.push(kind);
         }
         self.formats -= is_format;
-        let Some(overloads) = decls::overloads(name) else {
+        let known = decls::overloads(name).filter(|_| self.env.knows(name));
+        let Some(overloads) = known else {
             return self.fail(
                 id,
                 format!("undeclared reference to '{name}' (in container '')"),

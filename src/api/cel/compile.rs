@@ -3,6 +3,7 @@
 use cel::parser::Parser;
 
 use super::check::{Checker, too_deep};
+use super::decls::{BIND, ESCAPE_KEY, INCLUDES};
 use super::node::Program;
 use super::types::Type;
 
@@ -26,6 +27,8 @@ pub struct Env {
     variables: Vec<(String, Type)>,
     /// Expressions may make objects and JSON patches.
     makes_patches: bool,
+    /// Expressions may bind names, and ask lists of attributes.
+    selects_devices: bool,
 }
 
 impl Env {
@@ -51,6 +54,22 @@ impl Env {
     /// Whether expressions may make objects and JSON patches.
     pub(super) fn makes_patches(&self) -> bool {
         self.makes_patches
+    }
+
+    /// Expressions may also use `cel.bind` and `includes`, as those that select devices do.
+    #[must_use]
+    pub fn for_devices(mut self) -> Self {
+        self.selects_devices = true;
+        self
+    }
+
+    /// Whether a function that not everybody has is there.
+    pub(super) fn knows(&self, function: &str) -> bool {
+        match function {
+            ESCAPE_KEY => self.makes_patches,
+            INCLUDES | BIND => self.selects_devices,
+            _ => true,
+        }
     }
 
     /// A place in the bindings that no name leads to.

@@ -20,6 +20,10 @@ pub(super) struct Overload {
 /// The function that only expressions that make patches know.
 pub(super) const ESCAPE_KEY: &str = "jsonpatch.escapeKey";
 
+/// The function and the macro that only expressions that select devices know.
+pub(super) const INCLUDES: &str = "includes";
+pub(super) const BIND: &str = "cel.bind";
+
 /// The overloads of a function.
 pub(super) fn overloads(function: &str) -> Option<&'static [Overload]> {
     TABLE.get(function).map(Vec::as_slice)
@@ -185,6 +189,7 @@ const DECLARATIONS: &[&str] = &[
     "format .string,list(dyn)->string",
     "strings.quote string->string",
     "jsonpatch.escapeKey string->string",
+    "includes .dyn,dyn->bool",
     "find .string,string->string",
     "findAll .string,string->list(string); .string,string,int->list(string)",
     // Lists.

@@ -225,7 +225,9 @@ impl<'a> Machine<'_, 'a> {
         for (field, node, optional) in fields {
             match (optional, self.eval(node)?) {
                 (true, Val::Optional(None)) => {}
-                (true, Val::Optional(Some(inner))) => values.push((field.as_str(), (*inner).clone())),
+                (true, Val::Optional(Some(inner))) => {
+                    values.push((field.as_str(), (*inner).clone()))
+                }
                 (true, _) => return Err(no_overload()),
                 (false, value) => values.push((field.as_str(), value)),
             }

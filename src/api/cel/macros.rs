@@ -4,6 +4,7 @@
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, operators};
 
 use super::check::Checker;
+use super::decls;
 use super::node::{Fold, FoldKind, Node};
 use super::types::Type;
 
@@ -110,6 +111,10 @@ impl Checker<'_> {
             ("optMap" | "optFlatMap", [variable, body]) => {
                 Some(self.check_optional_map(id, target, name == "optMap", variable, body))
             }
+            ("bind", [variable, value, body]) if self.is_bind(target) => {
+                let variable = simple_name(variable)?;
+                Some(self.check_bind(variable, value, body))
+            }
             ("sortBy", [variable, key]) => {
                 let variable = simple_name(variable)?;
                 let body = Body::Expression(key);
@@ -139,6 +144,24 @@ impl Checker<'_> {
             }
             _ => None,
         }
+    }
+
+    fn is_bind(&self, target: &IdedExpr) -> bool {
+        matches!(&target.expr, Expr::Ident(name) if name == "cel") && self.env.knows(decls::BIND)
+    }
+
+    /// `cel.bind(name, value, body)`: the body of an optional that has the value.
+    fn check_bind(&mut self, variable: &str, value: &IdedExpr, body: &IdedExpr) -> (Node, Type) {
+        let (value, kind) = self.check(value);
+        self.locals.push((variable.to_string(), kind));
+        let (body, result) = self.check(body);
+        self.locals.pop();
+        let node = Node::OptionalMap {
+            operand: Box::new(Node::Call("optional.of".into(), vec![value])),
+            body: Box::new(body),
+            wraps: false,
+        };
+        (node, result)
     }
 
     fn check_optional_map(

@@ -228,7 +228,13 @@ fn objects_and_patches() {
             Err(error) => return error.to_string(),
         };
         let object = object();
-        let bindings = [Val::json(&object), Val::Null, Val::Null, Val::Null, Val::Null];
+        let bindings = [
+            Val::json(&object),
+            Val::Null,
+            Val::Null,
+            Val::Null,
+            Val::Null,
+        ];
         let decisions = Decisions::default();
         let mut budget = Budget::new(PER_CALL_LIMIT);
         let value = program.evaluate(&bindings, &decisions, &mut budget);

@@ -102,9 +102,7 @@ pub(super) fn call<'a>(name: &str, arguments: &[Val<'a>]) -> Option<Outcome<'a>>
         Ok(Val::List(Arc::new(items.collect())))
     };
     Some(match (name, rest) {
-        ("jsonpatch.escapeKey", []) => {
-            Ok(Val::text(text.replace('~', "~0").replace('/', "~1")))
-        }
+        ("jsonpatch.escapeKey", []) => Ok(Val::text(text.replace('~', "~0").replace('/', "~1"))),
         ("lowerAscii", []) => Ok(Val::text(text.to_ascii_lowercase())),
         ("upperAscii", []) => Ok(Val::text(text.to_ascii_uppercase())),
         ("trim", []) => Ok(Val::text(text.trim())),

@@ -46,7 +46,8 @@ pub fn validate(device: &Value, per_device: bool, path: &Path<'_>, errors: &mut 
     validate_conditions(device, path, errors);
 }
 
-fn validate_taint(taint: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
+/// A taint of a device or of a rule.
+pub fn validate_taint(taint: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
     let key = str_at(taint, "key");
     invalid_each(errors, &path.field("key"), key, rules::qualified_name(key));
     let value = str_at(taint, "value");

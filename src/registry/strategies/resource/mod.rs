@@ -1,5 +1,5 @@
-//! Strategies of the resource.k8s.io group (dynamic resource allocation). CEL selectors are checked for
-//! presence and length here, not compiled.
+//! Strategies of the resource.k8s.io group (dynamic resource allocation). CEL selectors must
+//! compile; the scheduler evaluates them.
 
 pub mod attributes;
 pub mod claim;
@@ -8,10 +8,14 @@ pub mod device;
 pub mod names;
 pub mod request;
 pub mod slice;
+pub mod taint_rule;
+
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 use super::common::access::{arr_at, at, get, str_at};
+use crate::api::cel::{Env, Type, compile};
 use crate::api::field::{FieldErrors, Path};
 use crate::registry::strategy::{Strategy, WriteContext};
 
@@ -26,6 +30,7 @@ pub fn strategy_for(kind: &str) -> Option<&'static dyn Strategy> {
         "ResourceClaim" => &claim::ClaimStrategy,
         "ResourceClaimTemplate" => &claim::TemplateStrategy,
         "ResourceSlice" => &slice::SliceStrategy,
+        "DeviceTaintRule" => &taint_rule::TaintRuleStrategy,
         _ => return None,
     })
 }
@@ -90,7 +95,37 @@ fn validate_selectors(owner: &Value, path: &Path<'_>, errors: &mut FieldErrors) 
             errors.required(&path, "");
         } else if expression.len() > EXPRESSION_MAX {
             errors.too_long(&path, EXPRESSION_MAX);
+        } else if let Err(error) = compile_selector(expression) {
+            errors.invalid_str(&path, expression, error);
         }
+    }
+}
+
+/// What selectors see. Attributes may be of any type.
+static DEVICE_ENV: LazyLock<Env> = LazyLock::new(|| {
+    let by_domain = |value: Type| {
+        let by_name = Type::map(Type::String, value);
+        Type::map(Type::String, by_name)
+    };
+    let fields = vec![
+        ("driver", Type::String),
+        ("allowMultipleAllocations", Type::Bool),
+        ("attributes", by_domain(Type::Dyn)),
+        ("capacity", by_domain(Type::Opaque("kubernetes.Quantity"))),
+    ];
+    let device = Type::object("kubernetes.DRADevice", fields);
+    Env::new().with("device", device).for_devices()
+});
+
+/// Compiles a selector, which must answer yes or no, or what is known only when it runs.
+fn compile_selector(expression: &str) -> Result<(), String> {
+    let program =
+        compile(expression, &DEVICE_ENV).map_err(|error| format!("compilation failed: {error}"))?;
+    match program.output {
+        Type::Bool | Type::Dyn => Ok(()),
+        other => Err(format!(
+            "must evaluate to bool or the unknown type, not {other}"
+        )),
     }
 }
 
@@ -123,5 +158,33 @@ fn validate_raw(owner: &Value, key: &str, needed: bool, path: &Path<'_>, errors:
             );
         }
         Some(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compile_selector;
+
+    #[test]
+    fn selectors() {
+        for good in [
+            "device.driver == 'd.test'",
+            "device.attributes['d.test'].model == 'x'",
+            "device.attributes['d.test'].flag",
+            "'size' in device.capacity['d.test'] && device.capacity['d.test'].size.isGreaterThan(quantity('1Gi'))",
+            "cel.bind(d, device.attributes['d.test'], d.a && semver('1.2.3').isLessThan(d.version))",
+            "device.attributes['d.test'].models.includes('x')",
+            "device.allowMultipleAllocations",
+        ] {
+            assert_eq!(compile_selector(good), Ok(()), "{good}");
+        }
+        for (bad, part) in [
+            ("1", "must evaluate to bool or the unknown type, not int"),
+            ("device.nope == 1", "undefined field 'nope'"),
+            ("jsonpatch.escapeKey('a') == ''", "undeclared reference"),
+        ] {
+            let error = compile_selector(bad).expect_err(bad);
+            assert!(error.contains(part), "{error}");
+        }
     }
 }
