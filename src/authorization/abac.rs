@@ -88,7 +88,7 @@ impl Policy {
     fn parse(line: &str) -> Result<Self, String> {
         let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
         match (line.api_version.as_str(), line.kind.as_str()) {
-            ("", "") => Ok(line.unversioned.from_unversioned()),
+            ("", "") => Ok(line.unversioned.with_everything_unsaid()),
             (API_VERSION, "Policy") => Ok(line.spec.with_wildcards()),
             (version, kind) => Err(format!(
                 "no kind \"{kind}\" is registered for version \"{version}\""
@@ -106,7 +106,7 @@ impl Policy {
     }
 
     /// What the older kind does not say is everything.
-    fn from_unversioned(mut self) -> Self {
+    fn with_everything_unsaid(mut self) -> Self {
         if self.user.is_empty() && self.group.is_empty() {
             self.group = AUTHENTICATED.into();
         }

@@ -75,9 +75,8 @@ struct Document {
     authorizers: Vec<Authorizer>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-#[derive(Default)]
 struct Authorizer {
     #[serde(rename = "type")]
     kind: String,

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::server::Server;
 use crate::kubectl::run;
+use crate::server::Server;
 use crate::webhooks::{apply, config_map, create_until, event, metric, server, stage};
 
 /// A policy for config maps and deployments that carry its name as a label, and its binding.
@@ -86,16 +86,17 @@ fn configurations_are_merged() {
         "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
             "metadata": {"labels": {"a": "b"}},
             "spec": {"containers": [{"name": "main", "image": "main"}]}}}});
-    let found = made_until(&server, &deployment, |made| {
-        made["spec"]["replicas"] == 3
-    });
+    let found = made_until(&server, &deployment, |made| made["spec"]["replicas"] == 3);
     // The second mutation sees what the first one made.
     assert_eq!(found["metadata"]["annotations"]["replicas"], "3");
     let containers = &found["spec"]["template"]["spec"]["containers"];
     assert_eq!(containers[1]["name"], "side");
     assert_eq!(containers[1]["image"], "side/kubernetes-admin");
     // What was merged is defaulted as what is sent.
-    assert_eq!(containers[1]["terminationMessagePath"], "/dev/termination-log");
+    assert_eq!(
+        containers[1]["terminationMessagePath"],
+        "/dev/termination-log"
+    );
     let mut skipped = deployment.clone();
     skipped["metadata"]["labels"]["skip"] = json!("yes");
     assert_eq!(made(&server, &skipped)["spec"]["replicas"], 1);

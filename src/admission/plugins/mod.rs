@@ -20,9 +20,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::admission::policy::{
-    MutatingAdmissionPolicy, PolicyContext, ValidatingAdmissionPolicy,
-};
+use crate::admission::policy::{MutatingAdmissionPolicy, PolicyContext, ValidatingAdmissionPolicy};
 use crate::admission::webhook::{MutatingAdmissionWebhook, ValidatingAdmissionWebhook, Webhooks};
 use crate::admission::{Admission, AdmissionPlugin};
 use crate::api::objects::Objects;

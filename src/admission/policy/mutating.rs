@@ -133,7 +133,10 @@ impl Invocation<'_> {
                     Ok(()) => has_run = true,
                     Err(Failure::Policy(why)) => {
                         refusals.refuse(self.policy, self.binding, &why);
-                        outcome = ("failed", why);
+                        outcome = match self.policy.fails_open {
+                            true => ("failed-open", why),
+                            false => ("failed", why),
+                        };
                     }
                     Err(Failure::Request(status)) => {
                         let stages = &mut admission.ctx.stages;
@@ -239,7 +242,11 @@ impl Invocation<'_> {
             None => "no_error",
             Some(_) => "invalid_error",
         };
-        let labels = [error_type, self.policy.name.as_str(), self.binding.name.as_str()];
+        let labels = [
+            error_type,
+            self.policy.name.as_str(),
+            self.binding.name.as_str(),
+        ];
         let metrics = &self.context.metrics;
         metrics
             .apiserver_mutating_admission_policy_check_total
@@ -275,13 +282,7 @@ impl Refusals {
         self.add(policy, Some(binding), why, "Invalid");
     }
 
-    fn add(
-        &mut self,
-        policy: &Policy,
-        binding: Option<&Binding>,
-        why: &str,
-        reason: &'static str,
-    ) {
+    fn add(&mut self, policy: &Policy, binding: Option<&Binding>, why: &str, reason: &'static str) {
         if policy.fails_open {
             return;
         }

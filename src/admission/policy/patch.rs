@@ -133,7 +133,8 @@ fn merged(object: &Value, mut patch: Value, kinds: &dyn Kinds) -> Result<Value, 
     for member in ["kind", "apiVersion"] {
         patch[member] = object[member].clone();
     }
-    let version = GroupVersion::parse(text("apiVersion")).unwrap_or_else(|| GroupVersion::new("", ""));
+    let version =
+        GroupVersion::parse(text("apiVersion")).unwrap_or_else(|| GroupVersion::new("", ""));
     let gvk = GroupVersionKind::new(version.group, version.version, text("kind").to_string());
     match kinds.merge(&gvk, object, &patch) {
         Some(merged) => {

@@ -6,11 +6,11 @@ use std::time::Instant;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::PolicyContext;
 use super::config::{Binding, Policy};
 use super::evaluate::{self, Inputs, Verdict};
 use super::report::Report;
 use super::select::{Selected, select};
-use super::PolicyContext;
 use crate::admission::expressions::{Asks, request_resource};
 use crate::admission::matching::{self, Matched};
 use crate::admission::{Admission, AdmissionPlugin, Operation, not_ready, review};

@@ -84,11 +84,15 @@ mod tests {
             ),
             (
                 json!({"spec": {"containers": [{"name": "a", "args": ["x"]}], "nodeSelector": {"z": "z"}}}),
-                Err("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.containers[0].args, .spec.nodeSelector"),
+                Err(
+                    "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.containers[0].args, .spec.nodeSelector",
+                ),
             ),
             (
                 json!({"spec": {"odd": 1}}),
-                Err("failed to convert patch object to typed object: .spec.odd: field not declared in schema"),
+                Err(
+                    "failed to convert patch object to typed object: .spec.odd: field not declared in schema",
+                ),
             ),
         ] {
             let got = merge_unowned(&pod, &config, Type::Known(schema));
@@ -97,6 +101,9 @@ mod tests {
         }
         let added = json!({"spec": {"containers": [{"name": "b", "image": "j"}]}});
         let merged = merge_unowned(&pod, &added, Type::Known(schema)).expect("fits");
-        assert_eq!(merged["spec"]["containers"].as_array().map(Vec::len), Some(2));
+        assert_eq!(
+            merged["spec"]["containers"].as_array().map(Vec::len),
+            Some(2)
+        );
     }
 }

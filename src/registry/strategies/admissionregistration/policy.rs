@@ -363,12 +363,7 @@ fn validate_mutations(spec: &Value, env: &PolicyEnv, path: &Path<'_>, errors: &m
     );
 }
 
-fn validate_mutation(
-    mutation: &Value,
-    env: &PolicyEnv,
-    path: &Path<'_>,
-    errors: &mut FieldErrors,
-) {
+fn validate_mutation(mutation: &Value, env: &PolicyEnv, path: &Path<'_>, errors: &mut FieldErrors) {
     let kinds = [
         ("ApplyConfiguration", "applyConfiguration"),
         ("JSONPatch", "jsonPatch"),
