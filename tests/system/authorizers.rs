@@ -5,8 +5,9 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::routing::post;
-use axum::{Json, Router};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -51,7 +52,8 @@ fn why(server: &Server, expected: &str) {
 fn webhook(runtime: &tokio::runtime::Runtime) -> (u16, Arc<Mutex<Vec<Value>>>) {
     let asked: Arc<Mutex<Vec<Value>>> = Arc::default();
     let copy = asked.clone();
-    let answer = move |Json(review): Json<Value>| {
+    let answer = move |body: Bytes| {
+        let review: Value = serde_json::from_slice(&body).expect("a review");
         copy.lock().expect("no panic").push(review.clone());
         let spec = &review["spec"];
         let resource = &spec["resourceAttributes"]["resource"];
@@ -62,11 +64,10 @@ fn webhook(runtime: &tokio::runtime::Runtime) -> (u16, Arc<Mutex<Vec<Value>>>) {
             }
             _ => json!({"allowed": false}),
         };
-        async move {
-            Json(
-                json!({"kind": "SubjectAccessReview", "apiVersion": review["apiVersion"], "status": status}),
-            )
-        }
+        let answer = json!({
+            "kind": "SubjectAccessReview", "apiVersion": review["apiVersion"], "status": status,
+        });
+        async move { answer.to_string() }
     };
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
     let listener = listener.expect("a port");
