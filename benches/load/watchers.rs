@@ -1,4 +1,5 @@
-//! WATCH: many watchers, and a writer that changes one pod at a steady pace.
+//! WATCH: many watchers, and writers that change pods at a steady pace, several at a time: in a
+//! cluster, changes come in bursts (a rollout, a node's pods), from several clients at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,8 @@ use crate::rows::{Sample, Variant, merge_patch};
 
 /// Events delivered per second, to all watchers together.
 const EVENTS_PER_SECOND: f64 = 30_000.0;
+/// Writers, who write at the same moments.
+const WRITERS: usize = 4;
 /// How long the last events may take.
 const DELIVERY_WAIT: Duration = Duration::from_secs(10);
 /// Connections opened at once.
@@ -54,7 +57,7 @@ pub(crate) async fn measure(
                 server.pid(),
                 server.peer.clone(),
                 format!("{pods}?watch=1&resourceVersion={version}"),
-                Writes::Patch(format!("{pods}/{}", pod_name(0))),
+                Writes::Patch(pods),
             )
         }
         Variant::BareServer => {
@@ -103,6 +106,7 @@ pub(crate) async fn measure(
 
 /// How events are caused.
 enum Writes {
+    /// By patching pods of this collection.
     Patch(String),
     Emit,
 }
@@ -116,28 +120,46 @@ impl Writes {
         duration: Duration,
         counted: &Counted,
     ) -> Result<u64> {
-        let mut connection = Connection::open(peer).await?;
-        let pace = Duration::from_secs_f64(watchers as f64 / EVENTS_PER_SECOND);
-        let mut tick = tokio::time::interval(pace);
+        let mut connections = Vec::new();
+        for _ in 0..WRITERS {
+            connections.push(Connection::open(peer).await?);
+        }
+        let pace = (WRITERS * watchers) as f64 / EVENTS_PER_SECOND;
+        let mut tick = tokio::time::interval(Duration::from_secs_f64(pace));
         let until = Instant::now() + duration;
         let mut sent = 0;
         while Instant::now() < until {
             tick.tick().await;
-            let request = match &self {
-                Writes::Patch(path) => {
-                    let now = counted.started.elapsed().as_micros();
-                    merge_patch(path, &format!("w{now:09}"))
-                }
-                Writes::Emit => client::request("POST", "/emit", "", ""),
-            };
             counted.sent_us.store(counted.now_us(), Ordering::Relaxed);
-            let answer = connection.call(&request, KeepBody::No).await?;
-            if answer.status != 200 {
-                bail!("{}", String::from_utf8_lossy(&answer.body));
-            }
-            sent += 1;
+            let writing = connections.iter_mut().enumerate();
+            let writing = writing.map(|(writer, to)| self.write(writer, to, counted));
+            futures::future::try_join_all(writing).await?;
+            sent += WRITERS as u64;
         }
         Ok(sent)
+    }
+
+    async fn write(
+        &self,
+        writer: usize,
+        connection: &mut Connection,
+        counted: &Counted,
+    ) -> Result<()> {
+        let request = match self {
+            Writes::Patch(pods) => {
+                let now = counted.started.elapsed().as_micros();
+                merge_patch(
+                    &format!("{pods}/{}", pod_name(writer)),
+                    &format!("w{now:09}"),
+                )
+            }
+            Writes::Emit => client::request("POST", "/emit", "", ""),
+        };
+        let answer = connection.call(&request, KeepBody::No).await?;
+        if answer.status != 200 {
+            bail!("{}", String::from_utf8_lossy(&answer.body));
+        }
+        Ok(())
     }
 }
 

@@ -10,12 +10,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 
 use parking_lot::Mutex;
 
 use super::object::CachedObject;
 use super::stats::CacherStats;
-use super::watcher::{Mode, Scope, Watcher};
+use super::watcher::{Mode, Pushed, Scope, Watcher};
 use super::window::{Change, EventFrame, Window};
 use crate::storage::{Error, Revision};
 
@@ -48,22 +49,28 @@ impl Bucket {
         }
     }
 
-    fn push(
-        &mut self,
-        change: &Change,
-        position: u64,
-        stats: &CacherStats,
-        behind: &mut Vec<Arc<Watcher>>,
-    ) {
+    fn push(&mut self, change: &Change, position: u64, outcome: &mut Outcome<'_>) {
         let mut slot = 0;
         while let Some(watcher) = self.0.get(slot) {
-            if watcher.push(change, position, stats) {
-                slot += 1;
-            } else {
-                behind.push(self.remove_at(slot));
+            let pushed = watcher.push(change, position, &mut outcome.wake);
+            if pushed == Pushed::Full {
+                outcome.behind.push(self.remove_at(slot));
+                continue;
             }
+            outcome.queued += u64::from(pushed == Pushed::Queued);
+            slot += 1;
         }
     }
+}
+
+/// What pushing changes came to.
+struct Outcome<'a> {
+    /// Frames queued.
+    queued: u64,
+    /// Who has something to read.
+    wake: Vec<Waker>,
+    /// Who had no room.
+    behind: &'a mut Vec<Arc<Watcher>>,
 }
 
 /// The live watchers by what they are about.
@@ -112,20 +119,14 @@ impl Index {
         }
     }
 
-    fn push(
-        &mut self,
-        change: &Change,
-        position: u64,
-        stats: &CacherStats,
-        behind: &mut Vec<Arc<Watcher>>,
-    ) {
+    fn push(&mut self, change: &Change, position: u64, outcome: &mut Outcome<'_>) {
         let Some(object) = change.any() else { return };
-        self.all.push(change, position, stats, behind);
+        self.all.push(change, position, outcome);
         if let Some(bucket) = self.namespaces.get_mut(object.namespace()) {
-            bucket.push(change, position, stats, behind);
+            bucket.push(change, position, outcome);
         }
         if let Some(bucket) = self.keys.get_mut(object.key()) {
-            bucket.push(change, position, stats, behind);
+            bucket.push(change, position, outcome);
         }
         for (&field, values) in &mut self.fields {
             let value = |object: &Option<Arc<CachedObject>>| {
@@ -137,10 +138,10 @@ impl Index {
             if now != before
                 && let Some(bucket) = before.and_then(|before| values.get_mut(&before))
             {
-                bucket.push(change, position, stats, behind);
+                bucket.push(change, position, outcome);
             }
             if let Some(bucket) = now.and_then(|now| values.get_mut(&now)) {
-                bucket.push(change, position, stats, behind);
+                bucket.push(change, position, outcome);
             }
         }
     }
@@ -214,13 +215,18 @@ impl Hub {
         if let Some(revision) = lost {
             inner.window.mark_resync(revision);
         }
+        let mut outcome = Outcome {
+            queued: 0,
+            wake: Vec::new(),
+            behind: &mut inner.behind,
+        };
         for change in changes {
             let position = inner.window.next();
-            inner
-                .index
-                .push(&change, position, &self.stats, &mut inner.behind);
+            inner.index.push(&change, position, &mut outcome);
             inner.window.push(change);
         }
+        let Outcome { queued, wake, .. } = outcome;
+        self.stats.events_dispatched.add(queued);
         inner.window.objects = objects;
         let first = inner.window.first();
         inner
@@ -239,6 +245,7 @@ impl Hub {
             .set(inner.window.capacity() as u64);
         drop(guard);
         self.advance(last);
+        wake.into_iter().for_each(Waker::wake);
     }
 
     /// Starts over with another window: every watch ends with `error`.

@@ -8,7 +8,6 @@ use std::task::{Context, Waker};
 use parking_lot::Mutex;
 
 use super::object::CachedObject;
-use super::stats::CacherStats;
 use super::window::{Change, EventFrame};
 use crate::storage::{Error, Revision};
 
@@ -69,6 +68,17 @@ pub(super) enum Mode {
     Ended(Option<Error>),
 }
 
+/// What became of a change that was pushed.
+#[derive(PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It does not concern the watcher.
+    Nothing,
+    /// It is in the queue.
+    Queued,
+    /// There was no room: the watcher must leave the index.
+    Full,
+}
+
 /// What a watcher finds in its queue.
 pub(super) enum Taken {
     /// Frames were moved out.
@@ -109,7 +119,12 @@ impl Watcher {
         if change.revision <= self.after {
             return None;
         }
-        change.seen_by(|object| self.selects(object))
+        match (&self.scope, &self.filter) {
+            (Scope::Field(..), _) | (_, Some(_)) => change.seen_by(|object| self.selects(object)),
+            // Both states have the same key: if one is in the scope, both are.
+            (scope, None) if scope.holds(change.any()?) => change.seen_by(|_| true),
+            _ => None,
+        }
     }
 
     /// Moves what is queued to `into`.
@@ -135,25 +150,20 @@ impl Watcher {
         }
     }
 
-    /// Pushes one change. False when the watcher must leave the index.
-    pub(super) fn push(&self, change: &Change, position: u64, stats: &CacherStats) -> bool {
+    /// Pushes one change. Whom to wake when all changes are pushed goes to `wake`: woken earlier, a
+    /// watcher would send them one by one.
+    pub(super) fn push(&self, change: &Change, position: u64, wake: &mut Vec<Waker>) -> Pushed {
         let Some(frame) = self.sees(change) else {
-            return true;
+            return Pushed::Nothing;
         };
         let mut queue = self.queue.lock();
-        let room = queue.frames.len() < WATCHER_QUEUE_MAX;
-        if room {
+        wake.extend(queue.waker.take());
+        if queue.frames.len() < WATCHER_QUEUE_MAX {
             queue.frames.push_back(frame);
-            stats.events_dispatched.add(1);
-        } else {
-            queue.mode = Mode::Behind(position);
+            return Pushed::Queued;
         }
-        let waker = queue.waker.take();
-        drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        room
+        queue.mode = Mode::Behind(position);
+        Pushed::Full
     }
 
     pub(super) fn end(&self, error: Option<Error>) {
