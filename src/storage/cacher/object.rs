@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use ::bytes::Bytes;
@@ -301,6 +302,13 @@ impl PartialEq for ByKey {
 }
 
 impl Eq for ByKey {}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As its key, by which it is found.
+        self.0.key.hash(state);
+    }
+}
 
 impl PartialOrd for ByKey {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

@@ -5,7 +5,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::OrdSet;
+use imbl::{HashMap, OrdSet};
 
 use super::object::{ByKey, CachedObject};
 
@@ -13,6 +13,9 @@ use super::object::{ByKey, CachedObject};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Objects {
     set: OrdSet<ByKey>,
+    /// The same objects by the hash of their keys, which have long beginnings in common: comparing
+    /// them on the way down the ordered set was a good part of a get.
+    by_key: HashMap<ByKey, ()>,
 }
 
 impl Objects {
@@ -21,15 +24,18 @@ impl Objects {
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Arc<CachedObject>> {
-        self.set.get(key).map(|found| &found.0)
+        let found = self.by_key.get_key_value(key)?;
+        Some(&found.0.0)
     }
 
     pub(super) fn insert(&mut self, object: Arc<CachedObject>) -> Option<Arc<CachedObject>> {
         // An equal member is replaced as a whole, which std's sets don't promise but imbl's do.
+        self.by_key.insert(ByKey(object.clone()), ());
         self.set.insert(ByKey(object)).map(|old| old.0)
     }
 
     pub(super) fn remove(&mut self, key: &str) -> Option<Arc<CachedObject>> {
+        self.by_key.remove(key);
         self.set.remove(key).map(|old| old.0)
     }
 
@@ -61,8 +67,10 @@ impl Objects {
 
 impl FromIterator<Arc<CachedObject>> for Objects {
     fn from_iter<I: IntoIterator<Item = Arc<CachedObject>>>(objects: I) -> Self {
+        let set: OrdSet<ByKey> = objects.into_iter().map(ByKey).collect();
         Self {
-            set: objects.into_iter().map(ByKey).collect(),
+            by_key: set.iter().map(|member| (member.clone(), ())).collect(),
+            set,
         }
     }
 }
