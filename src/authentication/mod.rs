@@ -30,6 +30,9 @@ use async_trait::async_trait;
 
 use crate::request::{RequestContext, UserInfo};
 
+/// The group of all who have authenticated.
+const AUTHENTICATED: &str = "system:authenticated";
+
 /// A successful authentication. Cheap to clone: caches hand out the same user.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
@@ -61,11 +64,11 @@ impl Authenticated {
     /// Adds `system:authenticated`, unless the user is in it or in `system:unauthenticated`.
     #[must_use]
     pub fn in_authenticated_group(mut self) -> Self {
-        let listed = self.user.in_group("system:authenticated")
-            || self.user.in_group("system:unauthenticated");
+        let listed =
+            self.user.in_group(AUTHENTICATED) || self.user.in_group("system:unauthenticated");
         if !listed {
             let user = Arc::make_mut(&mut self.user);
-            user.groups.push("system:authenticated".into());
+            user.groups.push(AUTHENTICATED.into());
         }
         self
     }
@@ -74,6 +77,12 @@ impl Authenticated {
 /// Looks at the credentials of a request.
 #[async_trait]
 pub trait Authenticator: Send + Sync {
+    /// What [`Authenticator::authenticate`] would find, where that is known without waiting. `None`
+    /// says nothing: ask.
+    fn at_once(&self, _: &RequestContext) -> Option<Arc<Authenticated>> {
+        None
+    }
+
     /// `Ok(None)`: no credential of this kind, ask the next. `Err`: a credential of this kind was
     /// there and is not good (the union still asks the others).
     async fn authenticate(

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::authentication::jwt::Jwt;
 use crate::authentication::{
-    Authenticated, Authenticator, Refusal, Refused, TokenAuthenticator, bearer,
+    AUTHENTICATED, Authenticated, Authenticator, Refusal, Refused, TokenAuthenticator, bearer,
 };
 use crate::request::{RequestContext, UserInfo};
 
@@ -34,6 +34,12 @@ pub struct RequestAuthenticator {
 
 #[async_trait]
 impl Authenticator for RequestAuthenticator {
+    fn at_once(&self, ctx: &RequestContext) -> Option<Arc<Authenticated>> {
+        // Whatever is not known at once may be the one that counts, so only the first is asked.
+        let found = self.by_connection.first()?.at_once(ctx)?;
+        found.user.in_group(AUTHENTICATED).then_some(found)
+    }
+
     async fn authenticate(
         &self,
         ctx: &mut RequestContext,

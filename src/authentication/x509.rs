@@ -109,7 +109,7 @@ fn build(pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, CaError> {
 pub struct ClientCertificates {
     ca: Arc<ClientCa>,
     metrics: Option<Arc<Metrics>>,
-    verified: DashMap<[u8; 32], (Instant, Authenticated)>,
+    verified: DashMap<[u8; 32], (Instant, Arc<Authenticated>)>,
 }
 
 impl ClientCertificates {
@@ -125,6 +125,12 @@ impl ClientCertificates {
 
 #[async_trait]
 impl Authenticator for ClientCertificates {
+    fn at_once(&self, ctx: &RequestContext) -> Option<Arc<Authenticated>> {
+        let entry = self.verified.get(&ctx.certificate_digest?)?;
+        let (until, found) = entry.value();
+        (*until > Instant::now()).then(|| found.clone())
+    }
+
     async fn authenticate(
         &self,
         ctx: &mut RequestContext,
@@ -137,7 +143,7 @@ impl Authenticator for ClientCertificates {
         if let Some(entry) = self.verified.get(&digest)
             && entry.value().0 > now
         {
-            return Ok(Some(entry.value().1.clone()));
+            return Ok(Some((*entry.value().1).clone()));
         }
         self.ca.verify(&ctx.client_certificates).map_err(|error| {
             Refused::of(
@@ -160,7 +166,8 @@ impl Authenticator for ClientCertificates {
             self.verified.clear();
         }
         let ttl = VERIFIED_TTL.min(Duration::from_secs(seconds_left.max(0).unsigned_abs()));
-        self.verified.insert(digest, (now + ttl, found.clone()));
+        let entry = (now + ttl, Arc::new(found.clone()));
+        self.verified.insert(digest, entry);
         Ok(Some(found))
     }
 }

@@ -45,7 +45,8 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let stop = self.token();
+        // A token of its own: it is asked whenever the task is polled, and asking takes its lock.
+        let stop = self.stop.child_token();
         self.tracker.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}

@@ -160,18 +160,19 @@ impl Endpoints {
         if target.resource.mounted && verb != Verb::Create {
             return Ok(self.mount_of_row(&request.ctx.info)?.handle(request).await);
         }
+        // The others' futures in boxes: what reads need would otherwise be as large as the largest.
         match verb {
             Verb::Get => get::get(self, request, target).await,
             Verb::List => list::list(self, request, target).await,
-            Verb::Watch => watch::watch(self, request, target).await,
-            Verb::Create => create::create(self, request, target).await,
-            Verb::Update => update::update(self, request, target).await,
-            Verb::Patch => patch::patch(self, request, target).await,
-            Verb::Delete => delete::delete(self, request, target).await,
+            Verb::Watch => Box::pin(watch::watch(self, request, target)).await,
+            Verb::Create => Box::pin(create::create(self, request, target)).await,
+            Verb::Update => Box::pin(update::update(self, request, target)).await,
+            Verb::Patch => Box::pin(patch::patch(self, request, target)).await,
+            Verb::Delete => Box::pin(delete::delete(self, request, target)).await,
             Verb::DeleteCollection => {
-                delete_collection::delete_collection(self, request, target).await
+                Box::pin(delete_collection::delete_collection(self, request, target)).await
             }
-            Verb::Connect => connect::connect(self, request, target).await,
+            Verb::Connect => Box::pin(connect::connect(self, request, target)).await,
         }
     }
 

@@ -87,7 +87,7 @@ pub fn route(table: &ResourceTable, method: &Method, info: &RequestInfo) -> Resu
             _ => None,
         };
         let takes_path = connect.is_some_and(Connect::takes_path);
-        if info.parts.len() > 3 && !takes_path {
+        if info.parts > 3 && !takes_path {
             return Err(missing());
         }
         if takes_path && PROXIED_ONLY.contains(method) {
@@ -103,7 +103,7 @@ pub fn route(table: &ResourceTable, method: &Method, info: &RequestInfo) -> Resu
         let verb = connect.map_or(verb, |_| Verb::Connect);
         return Ok(Route { target, verb });
     }
-    let named = info.parts.len() > 1;
+    let named = info.parts > 1;
     let verb = match (
         method_verb(method, named).ok_or_else(not_allowed)?,
         info.verb.as_str(),
@@ -143,7 +143,7 @@ fn watches(info: &RequestInfo, named: bool) -> bool {
 }
 
 fn scope_fits(row: &Resource, info: &RequestInfo) -> bool {
-    let named = info.parts.len() > 1;
+    let named = info.parts > 1;
     if row.namespaced {
         return !info.namespace.is_empty() || !named;
     }
@@ -152,7 +152,7 @@ fn scope_fits(row: &Resource, info: &RequestInfo) -> bool {
 }
 
 fn target_of(row: &Arc<Resource>, info: &RequestInfo) -> Target {
-    let name = if info.parts.len() > 1 {
+    let name = if info.parts > 1 {
         info.name.as_str()
     } else {
         ""

@@ -22,9 +22,9 @@ use serde_json::{Value, json};
 
 use crate::api::status::Status;
 use crate::audit::{Recorder, Recording, Refused, Response, ResponseObject, Stage};
-use crate::filters::{Filter, Next};
+use crate::filters::{Filter, Next, Step};
 use crate::request::{
-    ApiRequest, ApiResponse, AuditLevel, Body, ByteStream, CLOSED_BY_CLIENT, RequestContext,
+    ApiRequest, ApiResponse, AuditLevel, Blocks, Body, ByteStream, CLOSED_BY_CLIENT, RequestContext,
 };
 
 /// A success is looked into for a `Status` up to this size.
@@ -32,8 +32,6 @@ const STATUS_MAX_BYTES: usize = 16 * 1024;
 
 /// A body from this size on is recorded when it has been written: what is smaller leaves at once.
 const SLOW_WRITE_BYTES: usize = 512 * 1024;
-/// Large segments are handed out in pieces of this size, so that a slow reader shows.
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// The filter.
 pub struct Audit {
@@ -53,7 +51,11 @@ impl Filter for Audit {
         "audit"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+    fn before<'a>(&'a self, _: &'a mut ApiRequest) -> Step<'a> {
+        Step::Around
+    }
+
+    async fn around(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
         let recording = self.recorder.evaluate(&mut request.ctx);
         if recording.level() == AuditLevel::None {
             return next.run(request).await;
@@ -154,7 +156,8 @@ impl Run {
         if let Body::Segments(segments) = std::mem::take(&mut response.body) {
             response.headers.insert(CONTENT_LENGTH, length.into());
             let writing = Writing::new("response-write", length as u64);
-            response.body = self.recorded(ctx, pieces(segments), code, writing);
+            let blocks = Box::pin(futures::stream::iter(Blocks::new(segments).map(Ok)));
+            response.body = self.recorded(ctx, blocks, code, writing);
         }
         response
     }
@@ -310,17 +313,6 @@ fn body_bytes(body: &Body) -> usize {
 
 fn is_slow_to_write(ctx: &RequestContext, response: &ApiResponse) -> bool {
     ctx.method != Method::HEAD && body_bytes(&response.body) >= SLOW_WRITE_BYTES
-}
-
-/// The segments in pieces, none of them copied.
-fn pieces(segments: Vec<Bytes>) -> ByteStream {
-    let pieces = segments.into_iter().flat_map(|mut segment| {
-        std::iter::from_fn(move || {
-            let length = segment.len().min(PIECE_BYTES);
-            (length > 0).then(|| segment.split_to(length))
-        })
-    });
-    Box::pin(futures::stream::iter(pieces.map(Ok)))
 }
 
 /// How far the writing of a body has come.

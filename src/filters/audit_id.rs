@@ -4,11 +4,10 @@
 //! A client may send any ID, also one that another request had. Its requests get an ID of ours
 //! beside it (`requestID` in the trace), so that they can always be told apart.
 
-use async_trait::async_trait;
 use http::{HeaderName, HeaderValue};
 
-use crate::filters::{Filter, Next};
-use crate::request::{ApiRequest, ApiResponse};
+use crate::filters::{Filter, Step};
+use crate::request::{ApiRequest, ApiResponse, RequestContext};
 
 /// `Audit-ID` in both directions.
 pub const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -16,44 +15,51 @@ pub const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// The filter.
 pub struct AuditId;
 
-#[async_trait]
 impl Filter for AuditId {
     fn name(&self) -> &'static str {
         "audit-id"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let sent = request.ctx.headers.get(&AUDIT_ID).cloned();
-        let (id, header) = match sent.filter(|v| !v.is_empty()) {
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
+        let ctx = &mut request.ctx;
+        let mut buffer = uuid::Uuid::encode_buffer();
+        let own = &*uuid::Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
+        ctx.audit_id = match sent(ctx) {
             Some(value) => {
-                let id = String::from_utf8_lossy(value.as_bytes());
-                let own = uuid::Uuid::new_v4().hyphenated().to_string();
-                request.ctx.audit.request_id = Some(own.into());
-                (id.into(), Some(value))
+                let id = String::from_utf8_lossy(value.as_bytes()).into();
+                ctx.audit.request_id = Some((*own).into());
+                id
             }
-            None => {
-                let mut buffer = uuid::Uuid::encode_buffer();
-                let id = &*uuid::Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
-                (id.into(), HeaderValue::from_str(id).ok())
-            }
+            None => (*own).into(),
         };
-        request.ctx.audit_id = id;
-        let mut response = next.run(request).await;
+        Step::Pass
+    }
+
+    fn after(&self, request: &mut ApiRequest, response: &mut ApiResponse) {
+        let ctx = &request.ctx;
+        let header = match sent(ctx) {
+            Some(value) => Some(value.clone()),
+            None => HeaderValue::from_str(&ctx.audit_id).ok(),
+        };
         // An aggregated backend may have answered with the header already.
         if let Some(header) = header {
             response.headers.entry(AUDIT_ID).or_insert(header);
         }
-        response
     }
+}
+
+/// The ID that the client sent.
+fn sent(ctx: &RequestContext) -> Option<&HeaderValue> {
+    ctx.headers.get(&AUDIT_ID).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
     use http::{HeaderMap, Method, Uri};
 
     use super::*;
-    use crate::filters::Endpoint;
-    use crate::request::RequestContext;
+    use crate::filters::{Endpoint, Next};
 
     struct Nothing;
 
@@ -70,11 +76,7 @@ mod tests {
             headers.insert(AUDIT_ID, HeaderValue::from_static(sent));
         }
         let ctx = RequestContext::new(Method::GET, Uri::from_static("/"), headers, None);
-        let mut request = ApiRequest {
-            ctx,
-            body: axum::body::Body::empty(),
-            upgrade: None,
-        };
+        let mut request = ApiRequest::new(ctx, axum::body::Body::empty());
         let filters: Vec<Box<dyn Filter>> = vec![Box::new(AuditId)];
         let response = Next::new(&filters, &Nothing).run(&mut request).await;
         let header = response.headers[&AUDIT_ID].to_str().expect("text");

@@ -1,14 +1,14 @@
 //! The authentication filter: finds out who asks, or answers 401.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use async_trait::async_trait;
 use http::HeaderName;
 
 use crate::api::status::Status;
 use crate::audit::Recorder;
 use crate::authentication::{Authenticated, Authenticator, Refusal, Refused, bearer};
-use crate::filters::{Filter, Next};
+use crate::filters::{Filter, Step};
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, RequestContext};
 use crate::telemetry::{Counters, Metrics, Outcomes};
@@ -73,7 +73,39 @@ impl Authentication {
         self
     }
 
-    fn accept(&self, ctx: &mut RequestContext, found: Authenticated) {
+    /// `None` for a request that goes on, else the refusal.
+    async fn ask(&self, request: &mut ApiRequest, began: Instant) -> Option<ApiResponse> {
+        let (result, refused) = match self.authenticator.authenticate(&mut request.ctx).await {
+            Ok(Some(found)) => {
+                self.accept(&mut request.ctx, began, &found);
+                return None;
+            }
+            Ok(None) => {
+                let refused = Refused::of(
+                    Refusal::NoCredentials,
+                    "nothing was sent that this server understands, and anonymous requests are off",
+                );
+                ("failure", refused)
+            }
+            Err(refused) => {
+                tracing::debug!(reason = %refused.reason, "unable to authenticate the request");
+                ("error", refused)
+            }
+        };
+        let stages = &mut request.ctx.stages;
+        let took = stages.end_timed("authentication", began, "denied", refused.because());
+        self.attempts.note(result, took);
+        if let Some((key, value)) = refused.annotation {
+            request.ctx.audit.annotate(key, value);
+        }
+        Some(self.refuse(request).await)
+    }
+
+    fn accept(&self, ctx: &mut RequestContext, began: Instant, found: &Authenticated) {
+        let stages = &mut ctx.stages;
+        let took = stages.end_timed("authentication", began, "ok", found.method);
+        self.attempts.note("success", took);
+        self.count_user(&found.user.username);
         bearer::remove(ctx);
         self.remove_proxy_headers(ctx);
         for (key, value) in found.annotations.iter() {
@@ -83,7 +115,7 @@ impl Authentication {
             ctx.warn(warning.clone());
         }
         ctx.authenticated_by = Some(found.method);
-        ctx.user = Some(found.user);
+        ctx.user = Some(found.user.clone());
     }
 
     fn remove_proxy_headers(&self, ctx: &mut RequestContext) {
@@ -95,6 +127,9 @@ impl Authentication {
                     .iter()
                     .any(|p| name.starts_with(p.as_str()))
         };
+        if !ctx.headers.keys().any(|name| is_proxy_header(&name)) {
+            return;
+        }
         let unwanted: Vec<HeaderName> = ctx
             .headers
             .keys()
@@ -127,48 +162,19 @@ impl Authentication {
     }
 }
 
-#[async_trait]
 impl Filter for Authentication {
     fn name(&self) -> &'static str {
         "authentication"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
         let began = request.ctx.stages.begin("authentication");
-        match self.authenticator.authenticate(&mut request.ctx).await {
-            Ok(Some(found)) => {
-                let method = found.method;
-                self.attempts.note("success", began.elapsed());
-                self.count_user(&found.user.username);
-                self.accept(&mut request.ctx, found);
-                request
-                    .ctx
-                    .stages
-                    .end("authentication", began, "ok", method);
-                next.run(request).await
+        match self.authenticator.at_once(&request.ctx) {
+            Some(found) => {
+                self.accept(&mut request.ctx, began, &found);
+                Step::Pass
             }
-            Ok(None) => {
-                self.attempts.note("failure", began.elapsed());
-                let refused = Refused::of(
-                    Refusal::NoCredentials,
-                    "nothing was sent that this server understands, and anonymous requests are off",
-                );
-                let because = refused.because();
-                let stages = &mut request.ctx.stages;
-                stages.end("authentication", began, "denied", because);
-                self.refuse(request).await
-            }
-            Err(refused) => {
-                self.attempts.note("error", began.elapsed());
-                tracing::debug!(reason = %refused.reason, "unable to authenticate the request");
-                let because = refused.because();
-                let stages = &mut request.ctx.stages;
-                stages.end("authentication", began, "denied", because);
-                if let Some((key, value)) = refused.annotation {
-                    request.ctx.audit.annotate(key, value);
-                }
-                self.refuse(request).await
-            }
+            None => Step::Wait(Box::pin(self.ask(request, began))),
         }
     }
 }
@@ -178,7 +184,8 @@ mod tests {
     use super::*;
     use crate::authentication::token_file::TokenFile;
     use crate::authentication::union::{Anonymous, RequestAuthenticator};
-    use crate::filters::Endpoint;
+    use crate::filters::{Endpoint, Next};
+    use async_trait::async_trait;
     use http::header::AUTHORIZATION;
     use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
@@ -208,11 +215,8 @@ mod tests {
             headers.insert(AUTHORIZATION, HeaderValue::from_static(token));
             headers.insert("x-remote-user", HeaderValue::from_static("admin"));
             headers.insert("x-remote-extra-a", HeaderValue::from_static("b"));
-            let mut request = ApiRequest {
-                ctx: RequestContext::new(Method::GET, Uri::from_static("/"), headers, None),
-                body: axum::body::Body::empty(),
-                upgrade: None,
-            };
+            let ctx = RequestContext::new(Method::GET, Uri::from_static("/"), headers, None);
+            let mut request = ApiRequest::new(ctx, axum::body::Body::empty());
             let response = Next::new(&filters, &Who).run(&mut request).await;
             assert_eq!(response.status, code);
             assert_eq!(request.ctx.stages.stages().len(), 1);

@@ -1,17 +1,16 @@
 //! The authorization filter: asks whether the user may, or answers 403.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use http::{HeaderValue, StatusCode};
 
 use crate::api::status::Status;
 use crate::authorization::refusal::{forbidden, sanitize};
 use crate::authorization::{Authorizer, Decision, Verdict};
-use crate::filters::{Filter, Next};
+use crate::filters::{Filter, Step};
 use crate::request::negotiate::status_response;
-use crate::request::{ApiRequest, ApiResponse, Attributes, RequestContext};
+use crate::request::{ApiRequest, ApiResponse, Attributes, RequestContext, UserInfo};
 use crate::telemetry::{Metrics, Outcomes};
 
 /// Asks an authorizer.
@@ -44,32 +43,30 @@ impl Authorization {
     }
 }
 
-#[async_trait]
-impl Filter for Authorization {
-    fn name(&self) -> &'static str {
-        "authorization"
-    }
-
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let ctx = &mut request.ctx;
-        let began = ctx.stages.begin("authorization");
-        let user = ctx.user();
-        let attributes = Attributes::of(&ctx.info, &user);
-        let mut decision = self.authorizer.authorize(&attributes).await;
-        self.count(&decision, began.elapsed());
+impl Authorization {
+    /// `None` for a request that goes on, else the refusal.
+    fn apply(
+        &self,
+        ctx: &mut RequestContext,
+        began: Instant,
+        user: &UserInfo,
+        mut decision: Decision,
+    ) -> Option<ApiResponse> {
         for asked in decision.asked.drain(..) {
             let stage = format!("authorizer/{}", asked.authorizer);
             ctx.stages
                 .end(stage, asked.began, asked.outcome, asked.reason);
         }
         if decision.verdict == Verdict::Allow {
+            let reason = decision.reason.clone();
             ctx.audit.annotate("authorization.k8s.io/decision", "allow");
-            ctx.audit
-                .annotate("authorization.k8s.io/reason", decision.reason.clone());
-            ctx.stages
-                .end("authorization", began, "allow", decision.reason);
-            return next.run(request).await;
+            ctx.audit.annotate("authorization.k8s.io/reason", reason);
+            let stages = &mut ctx.stages;
+            let took = stages.end_timed("authorization", began, "allow", decision.reason);
+            self.attempts.note("allowed", took);
+            return None;
         }
+        self.count(&decision, began.elapsed());
         if !decision.errors.is_empty() {
             let error = decision.errors.join(", ");
             let body = format!(
@@ -79,16 +76,41 @@ impl Filter for Authorization {
             ctx.audit
                 .annotate("authorization.k8s.io/reason", "internal error");
             ctx.stages.end("authorization", began, "error", error);
-            return ApiResponse::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{body}\n"));
+            let code = StatusCode::INTERNAL_SERVER_ERROR;
+            return Some(ApiResponse::text(code, format!("{body}\n")));
         }
-        let status = forbidden(&attributes, &decision.reason);
+        let status = forbidden(&Attributes::of(&ctx.info, user), &decision.reason);
         ctx.audit
             .annotate("authorization.k8s.io/decision", "forbid");
         ctx.audit
             .annotate("authorization.k8s.io/reason", decision.reason.clone());
         ctx.stages
             .end("authorization", began, "forbid", decision.reason);
-        forbidden_response(ctx, &status)
+        Some(forbidden_response(ctx, &status))
+    }
+}
+
+impl Filter for Authorization {
+    fn name(&self) -> &'static str {
+        "authorization"
+    }
+
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
+        let ctx = &mut request.ctx;
+        let began = ctx.stages.begin("authorization");
+        let user = ctx.user();
+        let decision = self.authorizer.at_once(&Attributes::of(&ctx.info, &user));
+        match decision {
+            Some(decision) => match self.apply(ctx, began, &user, decision) {
+                None => Step::Pass,
+                Some(response) => Step::Answer(response),
+            },
+            None => Step::Wait(Box::pin(async move {
+                let attributes = Attributes::of(&ctx.info, &user);
+                let decision = self.authorizer.authorize(&attributes).await;
+                self.apply(ctx, began, &user, decision)
+            })),
+        }
     }
 }
 
@@ -105,7 +127,6 @@ pub fn forbidden_response(ctx: &mut RequestContext, status: &Status) -> ApiRespo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::UserInfo;
 
     #[test]
     fn texts() {

@@ -163,22 +163,14 @@ fn filter(filter: impl Filter + 'static) -> Option<Box<dyn Filter>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Next;
     use super::*;
     use crate::flowcontrol::MaxInFlight;
-    use crate::request::{ApiRequest, ApiResponse};
-    use async_trait::async_trait;
 
     struct Named(&'static str);
 
-    #[async_trait]
     impl Filter for Named {
         fn name(&self) -> &'static str {
             self.0
-        }
-
-        async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-            next.run(request).await
         }
     }
 

@@ -1,6 +1,5 @@
 //! CORS (`--cors-allowed-origins`): browsers from allowed origins may read answers.
 
-use async_trait::async_trait;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN,
@@ -8,7 +7,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use regex::Regex;
 
-use super::{Filter, Next};
+use super::{Filter, Step};
 use crate::request::{ApiRequest, ApiResponse};
 
 /// The filter.
@@ -21,32 +20,41 @@ impl Cors {
     pub fn new(origins: Vec<Regex>) -> Option<Self> {
         (!origins.is_empty()).then_some(Cors { origins })
     }
+
+    /// The origin of a request, if it is an allowed one.
+    fn allowed(&self, request: &ApiRequest) -> Option<HeaderValue> {
+        let origin = request.ctx.headers.get(ORIGIN)?;
+        let text = origin.to_str().unwrap_or("");
+        let mut regexes = self.origins.iter();
+        regexes
+            .any(|regex| regex.is_match(text))
+            .then(|| origin.clone())
+    }
 }
 
-#[async_trait]
 impl Filter for Cors {
     fn name(&self) -> &'static str {
         "cors"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let origin = request.ctx.headers.get(ORIGIN).cloned();
-        let allowed = origin.filter(|value| {
-            let text = value.to_str().unwrap_or("");
-            self.origins.iter().any(|regex| regex.is_match(text))
-        });
-        let Some(origin) = allowed else {
-            return next.run(request).await;
-        };
-        let mut response = match request.ctx.method {
-            Method::OPTIONS => ApiResponse {
-                status: StatusCode::NO_CONTENT,
-                ..ApiResponse::default()
-            },
-            _ => next.run(request).await,
-        };
-        allow(&mut response.headers, origin);
-        response
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
+        match self.allowed(request) {
+            Some(origin) if request.ctx.method == Method::OPTIONS => {
+                let mut response = ApiResponse {
+                    status: StatusCode::NO_CONTENT,
+                    ..ApiResponse::default()
+                };
+                allow(&mut response.headers, origin);
+                Step::Answer(response)
+            }
+            _ => Step::Pass,
+        }
+    }
+
+    fn after(&self, request: &mut ApiRequest, response: &mut ApiResponse) {
+        if let Some(origin) = self.allowed(request) {
+            allow(&mut response.headers, origin);
+        }
     }
 }
 

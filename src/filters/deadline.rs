@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::{Filter, Next};
+use super::{Filter, Next, Step};
 use crate::api::status::Status;
 use crate::base::duration;
 use crate::request::negotiate::status_response;
@@ -41,16 +41,15 @@ impl RequestDeadline {
     }
 }
 
-#[async_trait]
 impl Filter for RequestDeadline {
     fn name(&self) -> &'static str {
         "request-deadline"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
         let ctx = &mut request.ctx;
         if ctx.info.is_long_running() {
-            return next.run(request).await;
+            return Step::Pass;
         }
         let asked = match ctx.query().contains("timeout=") {
             true => ctx.query_value("timeout"),
@@ -59,16 +58,24 @@ impl Filter for RequestDeadline {
         match self.allowed(asked.as_deref()) {
             Ok(allowed) => {
                 ctx.deadline = Some(ctx.stages.started() + allowed);
-                next.run(request).await
+                Step::Pass
             }
             Err(error) => {
                 let status = Status::bad_request(format!(
                     "invalid timeout specified in the request URL - {error}"
                 ));
                 ctx.audit.refused_early = Some(status.code);
-                status_response(ctx, &status)
+                Step::Answer(status_response(ctx, &status))
             }
         }
+    }
+}
+
+/// Whether there is a deadline to enforce.
+fn step(request: &ApiRequest) -> Step<'_> {
+    match request.ctx.deadline {
+        Some(_) => Step::Around,
+        None => Step::Pass,
     }
 }
 
@@ -104,7 +111,11 @@ impl Filter for Timeout {
         "timeout"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
+        step(request)
+    }
+
+    async fn around(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
         let at = request.ctx.deadline.map(|deadline| deadline + GRACE);
         match run_until(request, next, at).await {
             Some(response) => response,
@@ -135,7 +146,11 @@ impl Filter for HandlerTimeout {
         "handler-timeout"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
+        step(request)
+    }
+
+    async fn around(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
         let at = request.ctx.deadline;
         match run_until(request, next, at).await {
             Some(response) => response,

@@ -1,13 +1,13 @@
 //! Flow control: too many requests at once are refused (429) before they cost anything.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use async_trait::async_trait;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
-use super::{Filter, Next};
-use crate::flowcontrol::{FlowControl, Rejected};
+use super::{Filter, Step};
+use crate::flowcontrol::{Admission, FlowControl, Permit, Rejected};
 use crate::request::{ApiRequest, ApiResponse};
 
 /// The filter.
@@ -22,28 +22,49 @@ impl FlowControlFilter {
     }
 }
 
-#[async_trait]
 impl Filter for FlowControlFilter {
     fn name(&self) -> &'static str {
         "flow-control"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
         let began = request.ctx.stages.begin("flow-control");
-        match self.control.admit(&request.ctx).await {
-            Ok(permit) => {
-                let flow = permit.flow.clone();
-                request.ctx.stages.end("flow-control", began, "ok", flow);
-                let mut response = next.run(request).await;
-                permit.mark(&mut response.headers);
-                response
-            }
-            Err(rejected) => {
-                let because = format!("{}: {}", rejected.reason, rejected.flow);
-                let stages = &mut request.ctx.stages;
-                stages.end("flow-control", began, "rejected", because);
-                too_many(rejected)
-            }
+        match self.control.enter(&request.ctx) {
+            Admission::Now(decided) => match apply(request, began, decided) {
+                None => Step::Pass,
+                Some(response) => Step::Answer(response),
+            },
+            Admission::Later(waiting) => Step::Wait(Box::pin(async move {
+                let decided = waiting.await;
+                apply(request, began, decided)
+            })),
+        }
+    }
+
+    fn after(&self, request: &mut ApiRequest, response: &mut ApiResponse) {
+        if let Some(permit) = request.permit.take() {
+            permit.mark(&mut response.headers);
+        }
+    }
+}
+
+/// `None` for a request that runs, else the refusal.
+fn apply(
+    request: &mut ApiRequest,
+    began: Instant,
+    decided: Result<Permit, Rejected>,
+) -> Option<ApiResponse> {
+    let stages = &mut request.ctx.stages;
+    match decided {
+        Ok(Permit { held, flow }) => {
+            stages.end("flow-control", began, "ok", flow);
+            request.permit = held;
+            None
+        }
+        Err(rejected) => {
+            let because = format!("{}: {}", rejected.reason, rejected.flow);
+            stages.end("flow-control", began, "rejected", because);
+            Some(too_many(rejected))
         }
     }
 }

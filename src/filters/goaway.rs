@@ -1,11 +1,10 @@
 //! Probabilistic GOAWAY: now and then an HTTP/2 client is asked to connect anew, so that clients
 //! spread over servers behind a load balancer (`--goaway-chance`).
 
-use async_trait::async_trait;
 use http::header::CONNECTION;
 use http::{HeaderValue, Version};
 
-use super::{Filter, Next};
+use super::Filter;
 use crate::request::{ApiRequest, ApiResponse};
 
 /// The filter.
@@ -20,21 +19,18 @@ impl Goaway {
     }
 }
 
-#[async_trait]
 impl Filter for Goaway {
     fn name(&self) -> &'static str {
         "goaway"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+    fn after(&self, request: &mut ApiRequest, response: &mut ApiResponse) {
         let http2 = request.ctx.http_version == Version::HTTP_2;
-        let mut response = next.run(request).await;
         if http2 && rand::random::<f64>() < self.chance {
             // The listener turns this into GOAWAY.
             response
                 .headers
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
     }
 }

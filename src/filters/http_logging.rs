@@ -4,9 +4,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use async_trait::async_trait;
-
-use super::{Filter, Next};
+use super::Filter;
 use crate::request::{ApiRequest, ApiResponse, RequestContext};
 
 /// A request slower than this is logged with its stages, unless it is long-running.
@@ -15,14 +13,12 @@ const SLOW: Duration = Duration::from_millis(500);
 /// The filter.
 pub struct HttpLogging;
 
-#[async_trait]
 impl Filter for HttpLogging {
     fn name(&self) -> &'static str {
         "http-logging"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let response = next.run(request).await;
+    fn after(&self, request: &mut ApiRequest, response: &mut ApiResponse) {
         let ctx = &request.ctx;
         let elapsed = ctx.stages.elapsed();
         let status = response.status.as_u16();
@@ -47,7 +43,6 @@ impl Filter for HttpLogging {
                 "slow request"
             );
         }
-        response
     }
 }
 

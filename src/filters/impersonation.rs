@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use dashmap::DashMap;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
@@ -18,10 +17,12 @@ use crate::api::status::Status;
 use crate::authorization::refusal::forbidden;
 use crate::authorization::{Authorizer, Verdict};
 use crate::filters::authorization::forbidden_response;
-use crate::filters::{Filter, Next};
+use crate::filters::{Filter, Step};
 use crate::request::negotiate::status_response;
-use crate::request::{ApiRequest, ApiResponse, Attributes, RequestInfo, UserInfo};
+use crate::request::{ApiRequest, ApiResponse, Attributes, RequestContext, RequestInfo, UserInfo};
 
+/// What all headers of the kind begin with.
+const PREFIX: &str = "impersonate-";
 const USER_HEADER: &str = "impersonate-user";
 const GROUP_HEADER: &str = "impersonate-group";
 const UID_HEADER: &str = "impersonate-uid";
@@ -199,18 +200,9 @@ impl Impersonation {
     }
 }
 
-#[async_trait]
-impl Filter for Impersonation {
-    fn name(&self) -> &'static str {
-        "impersonation"
-    }
-
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let wanted = match wanted_user(&request.ctx.headers) {
-            None => return next.run(request).await,
-            Some(wanted) => wanted,
-        };
-        let ctx = &mut request.ctx;
+impl Impersonation {
+    /// `None` for a request that goes on as `wanted`, else the refusal.
+    async fn apply(&self, ctx: &mut RequestContext, wanted: UserInfo) -> Option<ApiResponse> {
         let began = ctx.stages.begin("impersonation");
         if wanted.username.is_empty() {
             let message = format!(
@@ -219,14 +211,14 @@ impl Filter for Impersonation {
             );
             let status = Status::bad_request(message.clone());
             ctx.stages.end("impersonation", began, "error", message);
-            return status_response(ctx, &status);
+            return Some(status_response(ctx, &status));
         }
         let requester = ctx.user();
         match self.find_mode(&requester, &wanted, &ctx.info).await {
             Err(status) => {
                 let why = format!("as {}: {}", wanted.username, status.message);
                 ctx.stages.end("impersonation", began, "forbid", why);
-                forbidden_response(ctx, &status)
+                Some(forbidden_response(ctx, &status))
             }
             Ok(mode) => {
                 if mode != Mode::Legacy {
@@ -237,14 +229,31 @@ impl Filter for Impersonation {
                 ctx.stages.end("impersonation", began, "allow", mode.verb());
                 ctx.impersonator = Some(requester);
                 ctx.user = Some(Arc::new(user));
-                next.run(request).await
+                None
             }
+        }
+    }
+}
+
+impl Filter for Impersonation {
+    fn name(&self) -> &'static str {
+        "impersonation"
+    }
+
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
+        match wanted_user(&request.ctx.headers) {
+            None => Step::Pass,
+            Some(wanted) => Step::Wait(Box::pin(self.apply(&mut request.ctx, wanted))),
         }
     }
 }
 
 /// What the headers ask for; `None` when they ask for nothing.
 fn wanted_user(headers: &HeaderMap) -> Option<UserInfo> {
+    let mut names = headers.keys();
+    if !names.any(|name| name.as_str().starts_with(PREFIX)) {
+        return None;
+    }
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let mut wanted = UserInfo::default();
     for (name, value) in headers {
@@ -431,8 +440,8 @@ mod tests {
     use super::*;
     use crate::authorization::AuthorizerChain;
     use crate::authorization::rbac::Rbac;
-    use crate::filters::Endpoint;
-    use crate::request::RequestContext;
+    use crate::filters::{Endpoint, Next};
+    use async_trait::async_trait;
     use http::{HeaderValue, Method, StatusCode, Uri};
     use serde_json::json;
 
@@ -471,11 +480,7 @@ mod tests {
         let mut ctx = RequestContext::new(Method::POST, Uri::from_static(path), map, None);
         ctx.info = RequestInfo::parse(&Method::POST, path, "").expect("a valid path");
         ctx.user = Some(Arc::new(requester));
-        let mut request = ApiRequest {
-            ctx,
-            body: axum::body::Body::empty(),
-            upgrade: None,
-        };
+        let mut request = ApiRequest::new(ctx, axum::body::Body::empty());
         let response = Next::new(filters, &Who).run(&mut request).await;
         let crate::request::Body::Segments(body) = response.body else {
             return (response.status.as_u16(), String::new());

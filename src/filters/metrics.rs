@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
 use http::Method;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use prometheus::Histogram;
 
-use super::{Filter, Next};
+use super::Filter;
 use crate::request::{ApiRequest, ApiResponse, Body, ByteStream, RequestContext, RequestInfo};
 use crate::telemetry::{Metrics, RequestLabels, RequestSeries};
 
@@ -136,20 +135,18 @@ impl RequestMetrics {
     }
 }
 
-#[async_trait]
 impl Filter for RequestMetrics {
     fn name(&self) -> &'static str {
         "request-metrics"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let mut response = next.run(request).await;
+    fn after(&self, request: &mut ApiRequest, response: &mut ApiResponse) {
         let ctx = &request.ctx;
         let labels = self.labels(ctx);
         self.record_stages(ctx, &labels);
         self.record_write(ctx, &labels);
         let code = response.status.as_u16();
-        response.body = match response.body {
+        response.body = match std::mem::take(&mut response.body) {
             Body::Stream(stream) => Body::Stream(Box::pin(Measured::new(
                 stream,
                 self.metrics.clone(),
@@ -185,7 +182,6 @@ impl Filter for RequestMetrics {
                 body
             }
         };
-        response
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use http::StatusCode;
 
-use super::{Filter, Next};
+use super::{Filter, Next, Step};
 use crate::request::{ApiRequest, ApiResponse};
 use crate::telemetry::Metrics;
 
@@ -29,7 +29,11 @@ impl Filter for PanicRecovery {
         "panic-recovery"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+    fn before<'a>(&'a self, _: &'a mut ApiRequest) -> Step<'a> {
+        Step::Around
+    }
+
+    async fn around(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
         let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         outcome.unwrap_or_else(|panic| {
             self.metrics.verbatim_panics_total.inc();

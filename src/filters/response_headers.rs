@@ -1,10 +1,9 @@
 //! Filters that only set response headers: HSTS and Cache-Control.
 
-use async_trait::async_trait;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, STRICT_TRANSPORT_SECURITY};
 
-use super::{Filter, Next};
+use super::Filter;
 use crate::request::{ApiRequest, ApiResponse};
 
 /// `Strict-Transport-Security` from `--strict-transport-security-directives`.
@@ -23,36 +22,30 @@ impl Hsts {
     }
 }
 
-#[async_trait]
 impl Filter for Hsts {
     fn name(&self) -> &'static str {
         "hsts"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let mut response = next.run(request).await;
+    fn after(&self, _: &mut ApiRequest, response: &mut ApiResponse) {
         response
             .headers
             .insert(STRICT_TRANSPORT_SECURITY, self.value.clone());
-        response
     }
 }
 
 /// `Cache-Control: no-cache, private` unless the handler set its own.
 pub struct CacheControl;
 
-#[async_trait]
 impl Filter for CacheControl {
     fn name(&self) -> &'static str {
         "cache-control"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let mut response = next.run(request).await;
+    fn after(&self, _: &mut ApiRequest, response: &mut ApiResponse) {
         response
             .headers
             .entry(CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-cache, private"));
-        response
     }
 }

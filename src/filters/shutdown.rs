@@ -4,36 +4,37 @@
 //! termination).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use futures::StreamExt;
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Filter, Next};
+use super::{Filter, Step};
 use crate::api::status::Status;
 use crate::request::negotiate::status_response;
-use crate::request::{ApiRequest, ApiResponse, Body};
+use crate::request::{ApiRequest, ApiResponse, Body, Held};
 
 /// How far the shutdown has come, and what is still running.
 #[derive(Clone, Default)]
 pub struct Drain {
-    not_accepting: CancellationToken,
     end_watches: CancellationToken,
     running: Arc<Running>,
 }
 
 #[derive(Default)]
 struct Running {
+    is_not_accepting: AtomicBool,
     requests: AtomicUsize,
     idle: Notify,
 }
 
 /// Counts one request while it lives.
 struct Counted(Arc<Running>);
+
+impl Held for Counted {}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -46,7 +47,11 @@ impl Drop for Counted {
 impl Drain {
     /// From now on new requests are refused.
     pub fn stop_accepting(&self) {
-        self.not_accepting.cancel();
+        self.running.is_not_accepting.store(true, Ordering::Release);
+    }
+
+    fn is_not_accepting(&self) -> bool {
+        self.running.is_not_accepting.load(Ordering::Acquire)
     }
 
     /// From now on running watches end, cleanly.
@@ -57,6 +62,11 @@ impl Drain {
     /// Cancelled when watches are to end.
     pub fn watches_end(&self) -> CancellationToken {
         self.end_watches.clone()
+    }
+
+    /// The same for one of them. It is asked at every event, so it has a lock of its own.
+    fn end_of_one(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.end_watches.child_token().cancelled_owned()
     }
 
     /// Requests (other than long-running ones) being answered now.
@@ -93,16 +103,15 @@ impl RetryAfter {
     }
 }
 
-#[async_trait]
 impl Filter for RetryAfter {
     fn name(&self) -> &'static str {
         "retry-after"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let refused = self.drain.not_accepting.is_cancelled();
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
+        let refused = self.drain.is_not_accepting();
         if !refused || exempt_from_retry_after(request) {
-            return next.run(request).await;
+            return Step::Pass;
         }
         let mut response = ApiResponse::text(
             StatusCode::TOO_MANY_REQUESTS,
@@ -114,7 +123,7 @@ impl Filter for RetryAfter {
         response
             .headers
             .insert(CONNECTION, HeaderValue::from_static("close"));
-        response
+        Step::Answer(response)
     }
 }
 
@@ -142,26 +151,31 @@ impl WatchTermination {
     }
 }
 
-#[async_trait]
 impl Filter for WatchTermination {
     fn name(&self) -> &'static str {
         "watch-termination"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let mut response = next.run(request).await;
-        let end = self.drain.end_watches.clone().cancelled_owned();
-        response.body = match response.body {
-            Body::Stream(stream) => Body::Stream(Box::pin(stream.take_until(end))),
-            Body::Switching(tunnel) => Body::Switching(Box::pin(async move {
-                tokio::select! {
-                    () = tunnel => {}
-                    () = end => {}
-                }
-            })),
+    fn after(&self, _: &mut ApiRequest, response: &mut ApiResponse) {
+        if !matches!(response.body, Body::Stream(_) | Body::Switching(_)) {
+            return;
+        }
+        response.body = match std::mem::take(&mut response.body) {
+            Body::Stream(stream) => {
+                let end = self.drain.end_of_one();
+                Body::Stream(Box::pin(stream.take_until(end)))
+            }
+            Body::Switching(tunnel) => {
+                let end = self.drain.end_of_one();
+                Body::Switching(Box::pin(async move {
+                    tokio::select! {
+                        () = tunnel => {}
+                        () = end => {}
+                    }
+                }))
+            }
             body => body,
         };
-        response
     }
 }
 
@@ -177,22 +191,26 @@ impl WaitGroup {
     }
 }
 
-#[async_trait]
 impl Filter for WaitGroup {
     fn name(&self) -> &'static str {
         "wait-group"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
         if request.ctx.info.is_long_running() {
-            return next.run(request).await;
+            return Step::Pass;
         }
-        let _counted = self.drain.enter();
-        if self.drain.not_accepting.is_cancelled() && !is_health(request) {
+        let counted = self.drain.enter();
+        if self.drain.is_not_accepting() && !is_health(request) {
             let status = Status::service_unavailable("apiserver is shutting down").retry_after(1);
-            return status_response(&mut request.ctx, &status);
+            return Step::Answer(status_response(&mut request.ctx, &status));
         }
-        next.run(request).await
+        request.counted = Some(Box::new(counted));
+        Step::Pass
+    }
+
+    fn after(&self, request: &mut ApiRequest, _: &mut ApiResponse) {
+        request.counted = None;
     }
 }
 

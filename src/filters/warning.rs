@@ -1,10 +1,9 @@
 //! Warning recorder: the texts that stages left in the context become `Warning` headers.
 
-use async_trait::async_trait;
 use http::HeaderValue;
 use http::header::WARNING;
 
-use super::{Filter, Next};
+use super::Filter;
 use crate::request::{ApiRequest, ApiResponse};
 
 /// Longest sum of all texts, in characters; beyond it each is cut to [`CUT`].
@@ -15,20 +14,17 @@ const CUT: usize = 256;
 /// The filter.
 pub struct WarningRecorder;
 
-#[async_trait]
 impl Filter for WarningRecorder {
     fn name(&self) -> &'static str {
         "warning-recorder"
     }
 
-    async fn call(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let mut response = next.run(request).await;
+    fn after(&self, request: &mut ApiRequest, response: &mut ApiResponse) {
         if !request.ctx.warnings.is_empty() {
             for value in headers(&request.ctx.warnings) {
                 response.headers.append(WARNING, value);
             }
         }
-        response
     }
 }
 

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use async_trait::async_trait;
 use prometheus::IntGauge;
 
-use super::{FlowControl, Permit, Rejected, is_read_only};
-use crate::request::RequestContext;
+use super::{Admission, FlowControl, Permit, Rejected, is_read_only};
+use crate::request::{self, RequestContext};
 use crate::telemetry::Metrics;
 
 /// The limits.
@@ -29,6 +28,8 @@ struct Counter {
 
 /// One counted request.
 pub(super) struct Held(Arc<Counter>);
+
+impl request::Held for Held {}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -57,12 +58,12 @@ impl MaxInFlight {
     }
 
     /// Counts a request that runs in any case.
-    pub(super) fn count(&self, ctx: &RequestContext) -> Option<Held> {
-        self.counter(ctx).enter(true)
+    pub(super) fn count(&self, is_read_only: bool) -> Option<Held> {
+        self.counter(is_read_only).enter(true)
     }
 
-    fn counter(&self, ctx: &RequestContext) -> &Arc<Counter> {
-        match is_read_only(ctx) {
+    fn counter(&self, is_read_only: bool) -> &Arc<Counter> {
+        match is_read_only {
             true => &self.read_only,
             false => &self.mutating,
         }
@@ -87,20 +88,18 @@ impl Counter {
     }
 }
 
-#[async_trait]
 impl FlowControl for MaxInFlight {
-    async fn admit(&self, ctx: &RequestContext) -> Result<Permit, Rejected> {
+    fn enter(&self, ctx: &RequestContext) -> Admission<'_> {
         if ctx.info.is_long_running() {
-            return Ok(Permit::free());
+            return Admission::Now(Ok(Permit::free()));
         }
-        let counter = self.counter(ctx);
+        let counter = self.counter(is_read_only(ctx));
         let masters = ctx
             .user
             .as_ref()
             .is_some_and(|user| user.in_group("system:masters"));
-        match counter.enter(masters) {
+        Admission::Now(match counter.enter(masters) {
             Some(held) => Ok(Permit {
-                headers: Vec::new(),
                 held: Some(Box::new(held)),
                 flow: counter.kind.into(),
             }),
@@ -115,7 +114,7 @@ impl FlowControl for MaxInFlight {
                 ),
                 headers: Vec::new(),
             }),
-        }
+        })
     }
 
     fn tick(&self) {

@@ -10,9 +10,10 @@ mod priority;
 use std::borrow::Cow;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::request::RequestContext;
+use crate::request::{Held, RequestContext};
 
 pub use max_in_flight::MaxInFlight;
 pub use priority::{Load, LoadSource, PriorityAndFairness, ResourceLoad};
@@ -22,10 +23,8 @@ pub type FlowHeaders = Vec<(HeaderName, HeaderValue)>;
 
 /// A request that may run. Dropping it frees what it occupies.
 pub struct Permit {
-    /// Headers for the answer.
-    pub headers: FlowHeaders,
-    /// Frees the seats when dropped.
-    pub held: Option<Box<dyn Send + Sync>>,
+    /// Marks the answer; frees the seats when dropped.
+    pub held: Option<Box<dyn Held>>,
     /// By which rules it runs, for the record: `schema "S", level "L"`, or the kind of in-flight
     /// limit. Empty for requests that occupy nothing.
     pub flow: Cow<'static, str>,
@@ -35,7 +34,6 @@ impl Permit {
     /// For requests that occupy nothing.
     pub fn free() -> Self {
         Permit {
-            headers: Vec::new(),
             held: None,
             flow: Cow::Borrowed("not limited"),
         }
@@ -43,8 +41,8 @@ impl Permit {
 
     /// Sets the headers of an answer.
     pub fn mark(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.headers {
-            headers.insert(name.clone(), value.clone());
+        if let Some(held) = &self.held {
+            held.mark(headers);
         }
     }
 }
@@ -63,11 +61,27 @@ pub struct Rejected {
     pub headers: FlowHeaders,
 }
 
+/// What becomes of a request at the door.
+pub enum Admission<'a> {
+    /// It is decided.
+    Now(Result<Permit, Rejected>),
+    /// It waits.
+    Later(BoxFuture<'a, Result<Permit, Rejected>>),
+}
+
 /// Decides who runs.
 #[async_trait]
 pub trait FlowControl: Send + Sync {
+    /// Lets a request in, refuses it or has it wait.
+    fn enter(&self, ctx: &RequestContext) -> Admission<'_>;
+
     /// Waits for a place, or refuses.
-    async fn admit(&self, ctx: &RequestContext) -> Result<Permit, Rejected>;
+    async fn admit(&self, ctx: &RequestContext) -> Result<Permit, Rejected> {
+        match self.enter(ctx) {
+            Admission::Now(decided) => decided,
+            Admission::Later(waiting) => waiting.await,
+        }
+    }
 
     /// Called once a second: publishes the high-water marks of the second that ended.
     fn tick(&self) {}

@@ -27,8 +27,8 @@ pub struct RequestInfo {
     pub subresource: String,
     /// Object name; for lists the one that `fieldSelector=metadata.name=x` asks for.
     pub name: String,
-    /// Path parts from the resource on (`pods/x/log`), for proxies.
-    pub parts: Vec<String>,
+    /// How many path parts there are from the resource on (`pods/x/log`: three).
+    pub parts: usize,
     /// Raw `fieldSelector` of list, watch and deletecollection.
     pub field_selector: String,
     /// Raw `labelSelector` of list, watch and deletecollection.
@@ -49,10 +49,7 @@ impl RequestInfo {
         let path = percent_decode_str(raw_path)
             .decode_utf8_lossy()
             .into_owned();
-        let mut info = RequestInfo {
-            verb: method.as_str().to_ascii_lowercase(),
-            ..RequestInfo::default()
-        };
+        let mut info = RequestInfo::default();
         let trimmed = path.trim_matches('/');
         let all: Vec<&str> = if trimmed.is_empty() {
             Vec::new()
@@ -61,15 +58,13 @@ impl RequestInfo {
         };
         let is_api = matches!(all.first(), Some(&"api") | Some(&"apis"));
         if all.len() < 3 || !is_api {
-            info.path = path;
-            return Ok(info);
+            return Ok(plain(method, path));
         }
         info.prefix = all[0].to_string();
         let mut parts = &all[1..];
         if info.prefix == "apis" {
             if parts.len() < 3 {
-                info.path = path;
-                return Ok(info);
+                return Ok(plain(method, path));
             }
             info.group = parts[0].to_string();
             parts = &parts[1..];
@@ -106,7 +101,7 @@ impl RequestInfo {
                 parts = &parts[2..];
             }
         }
-        info.parts = parts.iter().map(|p| p.to_string()).collect();
+        info.parts = parts.len();
         if parts.len() >= 3 && info.verb != "proxy" {
             info.subresource = parts[2].to_string();
         }
@@ -164,6 +159,15 @@ impl RequestInfo {
                 self.subresource.as_str(),
                 "attach" | "exec" | "proxy" | "log" | "portforward"
             )
+    }
+}
+
+/// A path that is no resource's.
+fn plain(method: &Method, path: String) -> RequestInfo {
+    RequestInfo {
+        verb: method.as_str().to_ascii_lowercase(),
+        path,
+        ..RequestInfo::default()
     }
 }
 

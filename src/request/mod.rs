@@ -16,6 +16,6 @@ mod user;
 pub use attributes::Attributes;
 pub use context::{AuditDecision, AuditLevel, AuditState, RequestContext};
 pub use info::{RequestInfo, RequestInfoError};
-pub use response::{ApiRequest, ApiResponse, Body, ByteStream, Endpoint, Tunnel};
+pub use response::{ApiRequest, ApiResponse, Blocks, Body, ByteStream, Endpoint, Held, Tunnel};
 pub use stages::{CLOSED_BY_CLIENT, GOOD_OUTCOMES, Stage, StageTrace};
 pub use user::UserInfo;

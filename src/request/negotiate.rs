@@ -173,7 +173,9 @@ pub fn negotiate(
 ) -> Result<Negotiated, Status> {
     let accept = ctx.header("accept").unwrap_or("");
     let pretty = wants_pretty(ctx);
-    if accept.trim().is_empty() {
+    // What most clients say is told without taking it apart.
+    let is_json = accept == "application/json" && encodings.contains(&Encoding::Json);
+    if is_json || accept.trim().is_empty() {
         let encoding = Encoding::Json;
         return Ok(Negotiated {
             encoding,

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -19,6 +19,29 @@ pub struct ApiRequest {
     pub body: axum::body::Body,
     /// hyper's upgrade handle, for exec, attach, port-forward and WebSocket watches.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// The filter `wait-group` counts it, until it is answered or dropped.
+    pub counted: Option<Box<dyn Held>>,
+    /// The filter `flow-control` lets it run, until it is answered or dropped.
+    pub permit: Option<Box<dyn Held>>,
+}
+
+/// Something that a request occupies while it is handled; dropping it frees that.
+pub trait Held: Send + Sync {
+    /// Says so in the headers of the answer.
+    fn mark(&self, _: &mut HeaderMap) {}
+}
+
+impl ApiRequest {
+    /// A request that holds nothing yet.
+    pub fn new(ctx: RequestContext, body: axum::body::Body) -> Self {
+        ApiRequest {
+            ctx,
+            body,
+            upgrade: None,
+            counted: None,
+            permit: None,
+        }
+    }
 }
 
 /// What stands behind the last filter.
@@ -40,12 +63,85 @@ pub enum Body {
     /// No body.
     #[default]
     Empty,
-    /// The whole body. Segments are sent as they are, without being joined.
+    /// The whole body, sent in [`Blocks`].
     Segments(Vec<Bytes>),
     /// A body that is produced over time (watch, log, proxy).
     Stream(ByteStream),
     /// No body but another protocol, behind `101 Switching Protocols`.
     Switching(Tunnel),
+}
+
+/// Bytes of a block: a few TLS records, and what rustls takes at a time.
+const BLOCK_BYTES: usize = 64 * 1024;
+/// So few segments are sent as they are.
+const FEW_SEGMENTS: usize = 4;
+
+/// The segments of a body on their way to the connection, joined to blocks while they are sent. A
+/// connection writes after so many buffers, however small they are: the thousands of slices that a
+/// list consists of would each cost a good part of a TLS record and a system call.
+pub struct Blocks {
+    segments: std::vec::IntoIter<Bytes>,
+    /// What the last block had no room for.
+    rest: Bytes,
+    bytes: u64,
+}
+
+impl Blocks {
+    /// Of a whole body.
+    pub fn new(segments: Vec<Bytes>) -> Self {
+        Blocks {
+            bytes: segments.iter().map(|s| s.len() as u64).sum(),
+            segments: segments.into_iter(),
+            rest: Bytes::new(),
+        }
+    }
+
+    /// Bytes that are still to be handed out.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next segment that is not empty.
+    fn segment(&mut self) -> Option<Bytes> {
+        if !self.rest.is_empty() {
+            return Some(std::mem::take(&mut self.rest));
+        }
+        self.segments.by_ref().find(|segment| !segment.is_empty())
+    }
+
+    fn join(&mut self, first: Bytes) -> Bytes {
+        let mut block = BytesMut::with_capacity(BLOCK_BYTES.min(self.bytes as usize));
+        let mut next = Some(first);
+        while let Some(mut segment) = next {
+            let room = BLOCK_BYTES - block.len();
+            if segment.len() > room {
+                block.extend_from_slice(&segment.split_to(room));
+                self.rest = segment;
+                break;
+            }
+            block.extend_from_slice(&segment);
+            next = self.segment();
+        }
+        block.freeze()
+    }
+}
+
+impl Iterator for Blocks {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut first = self.segment()?;
+        let block = if first.len() >= BLOCK_BYTES {
+            self.rest = first.split_off(BLOCK_BYTES);
+            first
+        } else if self.bytes as usize > BLOCK_BYTES || self.segments.len() > FEW_SEGMENTS {
+            self.join(first)
+        } else {
+            first
+        };
+        self.bytes -= block.len() as u64;
+        Some(block)
+    }
 }
 
 /// An answer on its way up the chain.
@@ -79,5 +175,48 @@ impl ApiResponse {
             HeaderValue::from_static("nosniff"),
         );
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_all_bytes_in_order() {
+        let text = |bytes: usize, n: u8| Bytes::from(vec![n; bytes]);
+        let list: Vec<Bytes> = (0..200).flat_map(|n| [text(2, 0), text(2600, n)]).collect();
+        let cases = [
+            vec![],
+            vec![Bytes::new(), text(1, 1), Bytes::new()],
+            vec![text(2600, 1), text(1, 2)],
+            vec![text(3 * BLOCK_BYTES + 1, 1), text(1, 2)],
+            vec![text(BLOCK_BYTES - 1, 1), text(2 * BLOCK_BYTES, 2)],
+            (0..100).map(|n| text(3, n)).collect(),
+            list,
+        ];
+        for segments in cases {
+            let whole = segments.concat();
+            let mut blocks = Blocks::new(segments);
+            let mut sent = Vec::new();
+            assert_eq!(blocks.bytes(), whole.len() as u64);
+            let mut count = 0;
+            while let Some(block) = blocks.next() {
+                assert!(!block.is_empty() && block.len() <= BLOCK_BYTES);
+                sent.extend_from_slice(&block);
+                assert_eq!(blocks.bytes() as usize, whole.len() - sent.len());
+                count += 1;
+            }
+            assert_eq!(sent, whole);
+            assert!(count <= whole.len() / BLOCK_BYTES + 3, "{count} blocks");
+        }
+    }
+
+    #[test]
+    fn few_segments_are_not_copied() {
+        let object = Bytes::from(vec![b'x'; 2600]);
+        let mut blocks = Blocks::new(vec![object.clone(), Bytes::from_static(b"\n")]);
+        let sent = blocks.next().expect("a block");
+        assert_eq!(sent.as_ptr(), object.as_ptr());
     }
 }

@@ -97,16 +97,29 @@ impl StageTrace {
         outcome: impl Into<Cow<'static, str>>,
         reason: impl Into<Cow<'static, str>>,
     ) {
+        self.end_timed(name, began, outcome, reason);
+    }
+
+    /// The same; answers how long it took.
+    pub fn end_timed(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        began: Instant,
+        outcome: impl Into<Cow<'static, str>>,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Duration {
         if let Some(index) = self.open.iter().rposition(|(_, at)| *at == began) {
             self.open.remove(index);
         }
+        let duration = began.elapsed();
         self.stages.push(Stage {
             name: name.into(),
             offset: began.saturating_duration_since(self.start),
-            duration: began.elapsed(),
+            duration,
             outcome: outcome.into(),
             reason: reason.into(),
         });
+        duration
     }
 
     /// The stage that began last and has not ended: where a timed-out request is stuck.

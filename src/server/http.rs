@@ -1,5 +1,5 @@
 //! Between hyper and the filter chain: requests become [`ApiRequest`], [`ApiResponse`]s go out.
-//! Bodies are handed over as they are; no byte is copied here.
+//! What a list consists of is joined to blocks on its way (see [`Blocks`]).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -7,7 +7,6 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::vec;
 
 use axum::body::Body as AxumBody;
 use bytes::Bytes;
@@ -23,10 +22,12 @@ use crate::audit::Recorder;
 use crate::base::Tasks;
 use crate::filters::audit::Guarded;
 use crate::filters::{Endpoint, Filter, Next};
-use crate::request::{ApiRequest, ApiResponse, Body, ByteStream, RequestContext};
+use crate::request::{ApiRequest, ApiResponse, Blocks, Body, ByteStream, RequestContext};
 
 /// What all requests of one connection share.
 pub(super) struct ConnectionInfo {
+    /// Who answers.
+    pub(super) app: Arc<App>,
     /// Client address.
     pub(super) peer: SocketAddr,
     /// Client certificates as presented.
@@ -61,7 +62,6 @@ impl App {
 
     /// Answers one request. The work goes on when the client is gone.
     pub(super) async fn handle(
-        self: Arc<Self>,
         mut incoming: Request<Incoming>,
         connection: Arc<ConnectionInfo>,
     ) -> Result<Response<OutBody>, Infallible> {
@@ -72,9 +72,11 @@ impl App {
         let version = incoming.version();
         let head = incoming.method() == Method::HEAD;
         let request = api_request(incoming, upgrade, &connection);
-        let mut guarded = Guarded::new(request, self.recorder.clone());
+        let mut guarded = Guarded::new(request, connection.app.recorder.clone());
+        let answering = connection.clone();
         let work = Outliving::new(async move {
-            let next = Next::new(&self.filters, self.endpoint.as_ref());
+            let app = &answering.app;
+            let next = Next::new(&app.filters, app.endpoint.as_ref());
             AssertUnwindSafe(next.run(&mut guarded.request))
                 .catch_unwind()
                 .await
@@ -161,16 +163,19 @@ fn api_request(
         true => AxumBody::empty(),
         false => AxumBody::new(body),
     };
-    ApiRequest { ctx, body, upgrade }
+    ApiRequest {
+        upgrade,
+        ..ApiRequest::new(ctx, body)
+    }
 }
 
 fn response(answer: ApiResponse, head: bool) -> Response<OutBody> {
-    let body = OutBody::new(answer.body);
+    let mut body = OutBody::new(answer.body);
     let length = body.size_hint().exact();
-    let mut out = Response::new(match head {
-        true => OutBody::new(Body::Empty),
-        false => body,
-    });
+    if head {
+        body = OutBody::new(Body::Empty);
+    }
+    let mut out = Response::new(body);
     *out.status_mut() = answer.status;
     *out.headers_mut() = answer.headers;
     if head && let Some(length) = length {
@@ -182,24 +187,15 @@ fn response(answer: ApiResponse, head: bool) -> Response<OutBody> {
 
 /// A response body for hyper.
 pub(super) enum OutBody {
-    Whole {
-        segments: vec::IntoIter<Bytes>,
-        remaining: u64,
-    },
+    Whole(Blocks),
     Stream(ByteStream),
 }
 
 impl OutBody {
     pub(super) fn new(body: Body) -> Self {
         match body {
-            Body::Empty | Body::Switching(_) => OutBody::Whole {
-                segments: Vec::new().into_iter(),
-                remaining: 0,
-            },
-            Body::Segments(segments) => OutBody::Whole {
-                remaining: segments.iter().map(|s| s.len() as u64).sum(),
-                segments: segments.into_iter(),
-            },
+            Body::Empty | Body::Switching(_) => OutBody::Whole(Blocks::new(Vec::new())),
+            Body::Segments(segments) => OutBody::Whole(Blocks::new(segments)),
             Body::Stream(stream) => OutBody::Stream(stream),
         }
     }
@@ -214,16 +210,7 @@ impl http_body::Body for OutBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut *self {
-            OutBody::Whole {
-                segments,
-                remaining,
-            } => {
-                let next = segments.next();
-                if let Some(segment) = &next {
-                    *remaining -= segment.len() as u64;
-                }
-                Poll::Ready(next.map(|segment| Ok(Frame::data(segment))))
-            }
+            OutBody::Whole(blocks) => Poll::Ready(blocks.next().map(|b| Ok(Frame::data(b)))),
             OutBody::Stream(stream) => stream
                 .as_mut()
                 .poll_next(cx)
@@ -232,12 +219,12 @@ impl http_body::Body for OutBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, OutBody::Whole { remaining: 0, .. })
+        matches!(self, OutBody::Whole(blocks) if blocks.bytes() == 0)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            OutBody::Whole { remaining, .. } => SizeHint::with_exact(*remaining),
+            OutBody::Whole(blocks) => SizeHint::with_exact(blocks.bytes()),
             OutBody::Stream(_) => SizeHint::default(),
         }
     }

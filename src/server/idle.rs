@@ -1,7 +1,8 @@
 //! `InUse`: whether somebody uses a connection, so that one that nobody uses can be closed.
 //!
-//! For HTTP/1.1 hyper's header timeout does that. For HTTP/2 nothing does: a client that never begins
-//! to speak, or asks for nothing more and answers pings, would stay for ever.
+//! hyper's header timeout would do that for HTTP/1.1, with a timer for every request. For HTTP/2 nothing
+//! does: a client that never begins to speak, or asks for nothing more and answers pings, would stay
+//! for ever.
 
 use std::pin::Pin;
 use std::sync::Arc;

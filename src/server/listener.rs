@@ -26,7 +26,7 @@ use crate::telemetry::Metrics;
 
 /// A client that has not finished its TLS handshake by then is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(32);
-/// A kept connection without a request for that long is closed.
+/// A kept connection without a request for that long is closed, also one that is sending a head.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Streams of one HTTP/2 connection, unless the flag says otherwise.
 const STREAMS_MAX: u32 = 100;
@@ -91,11 +91,7 @@ impl Listener {
 
 fn builder(streams_max: u32) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX);
+    builder.http1().max_buf_size(HEADER_BYTES_MAX);
     let streams = match streams_max {
         0 => STREAMS_MAX,
         n => n,
@@ -146,19 +142,21 @@ impl Shared {
         let http2 = tls.alpn_protocol() == Some(b"h2");
         let certificates = tls.peer_certificates().unwrap_or_default();
         let info = Arc::new(ConnectionInfo {
+            app: self.app.clone(),
             peer,
             certificates: certificates.iter().cloned().collect(),
             certificate_digest: certificates.first().map(|leaf| x509::digest(leaf)),
             close: Notify::new(),
             tunnels: self.tunnels.clone(),
         });
-        let (app, shared_info) = (self.app.clone(), info.clone());
-        let handle =
-            move |request: Request<Incoming>| app.clone().handle(request, shared_info.clone());
+        let shared_info = info.clone();
+        let handle = move |request: Request<Incoming>| App::handle(request, shared_info.clone());
         let builder = if http2 { &self.http2 } else { &self.http1 };
+        // A token of its own: it is asked whenever the connection is polled, and asking takes its lock.
+        let stopping = self.close.child_token();
         let close = async {
             tokio::select! {
-                () = self.close.cancelled() => {}
+                () = stopping.cancelled() => {}
                 () = info.close.notified() => {}
             }
         };
@@ -168,8 +166,10 @@ impl Shared {
     }
 }
 
-/// Serves one connection until it ends. Closes it gracefully when `close` ends, and when nobody used
-/// it for so long as `idle` says.
+/// Serves one connection until it ends. Closes it gracefully when `close` ends. When nobody used it for
+/// so long as `idle` says, HTTP/2 is closed gracefully and HTTP/1.1 at once, where the half of a head may
+/// have come. hyper has a timer for that, which costs a part of every request; this is one per
+/// connection.
 async fn drive<I, F, R>(
     builder: &Builder<TokioExecutor>,
     stream: I,
@@ -190,13 +190,19 @@ where
         async move { Ok::<_, Infallible>(answer.await?.map(|body| open.with(body))) }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection, close);
-    let mut closing = false;
+    let unused = in_use.unused_for(idle);
+    tokio::pin!(connection, close, unused);
+    let (mut closing, mut left_alone) = (false, false);
     loop {
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = close.as_mut(), if !closing => {}
-            () = in_use.unused_for(idle), if !closing => {}
+            () = unused.as_mut(), if !left_alone => {
+                if !builder.is_http2_available() {
+                    return Ok(());
+                }
+                left_alone = true;
+            }
         }
         closing = true;
         connection.as_mut().graceful_shutdown();
@@ -224,6 +230,14 @@ mod tests {
             let (_client, server) = tokio::io::duplex(1 << 10);
             serve(builder, server).await;
         }
+    }
+
+    #[tokio::test]
+    async fn half_a_head_is_not_waited_for() {
+        use tokio::io::AsyncWriteExt as _;
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        client.write_all(b"GET / HT").await.expect("taken");
+        serve(builder(0).http1_only(), server).await;
     }
 
     #[tokio::test]

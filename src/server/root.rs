@@ -37,6 +37,15 @@ pub(super) struct Root {
 #[async_trait]
 impl Endpoint for Root {
     async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
+        match request.ctx.info.is_resource {
+            true => self.api.handle(request).await,
+            false => Box::pin(self.plain_path(request)).await,
+        }
+    }
+}
+
+impl Root {
+    async fn plain_path(&self, request: &mut ApiRequest) -> ApiResponse {
         if let Some(answer) = version::handle(&request.ctx) {
             return answer.unwrap_or_else(|status| status_response(&mut request.ctx, &status));
         }
@@ -62,9 +71,7 @@ impl Endpoint for Root {
             _ => self.api.handle(request).await,
         }
     }
-}
 
-impl Root {
     async fn flow_control_page(&self, request: &mut ApiRequest) -> ApiResponse {
         let ctx = &request.ctx;
         let page = match ctx.info.path.strip_prefix(FLOW_CONTROL_PAGES) {

@@ -239,7 +239,17 @@ fn selects(selector: &str, key: &str, value: &str) -> bool {
 
 #[async_trait]
 impl Authorizer for NodeAuthorizer {
+    fn at_once(&self, attributes: &Attributes<'_>) -> Option<Decision> {
+        Some(self.decide(attributes))
+    }
+
     async fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        self.decide(attributes)
+    }
+}
+
+impl NodeAuthorizer {
+    fn decide(&self, attributes: &Attributes<'_>) -> Decision {
         let Some(node) = node_of(attributes.user) else {
             return Decision::no_opinion("");
         };

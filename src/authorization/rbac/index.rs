@@ -66,6 +66,8 @@ struct Slot {
 struct Grant {
     binding: Arc<Binding>,
     subject: usize,
+    /// What a decision by it says.
+    reason: Box<str>,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +95,8 @@ pub struct Applied<'a> {
     pub subject: &'a Subject,
     /// Rules of its role; `None` when the role does not exist.
     pub rules: Option<&'a Arc<[PolicyRule]>>,
+    /// The reason of what it allows, in upstream's words.
+    pub reason: &'a str,
 }
 
 impl Index {
@@ -134,6 +138,7 @@ impl Index {
         };
         for (number, subject) in binding.subjects.iter().enumerate() {
             let grant = Grant {
+                reason: binding.reason(subject).into(),
                 binding: Arc::clone(&binding),
                 subject: number,
             };
@@ -191,6 +196,7 @@ impl Index {
                     binding: &grant.binding,
                     subject: &grant.binding.subjects[grant.subject],
                     rules: self.slots[grant.binding.slot].rules.as_ref(),
+                    reason: &grant.reason,
                 };
                 if visit(applied).is_break() {
                     return;

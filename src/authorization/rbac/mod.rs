@@ -205,7 +205,7 @@ impl Rbac {
                 return ControlFlow::Continue(());
             };
             if rules.iter().any(|rule| rule.allows(attributes)) {
-                reason = Some(applied.binding.reason(applied.subject));
+                reason = Some(applied.reason.to_string());
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
@@ -224,6 +224,10 @@ impl Rbac {
 
 #[async_trait]
 impl Authorizer for Rbac {
+    fn at_once(&self, attributes: &Attributes<'_>) -> Option<Decision> {
+        Some(self.decide(attributes))
+    }
+
     async fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
         self.decide(attributes)
     }

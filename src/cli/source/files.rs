@@ -82,11 +82,7 @@ impl Files {
     /// Gets JSON.
     pub async fn get(&self, path_and_query: &str) -> anyhow::Result<Value> {
         let ctx = context(Method::GET, path_and_query)?;
-        let mut request = ApiRequest {
-            ctx,
-            body: axum::body::Body::empty(),
-            upgrade: None,
-        };
+        let mut request = ApiRequest::new(ctx, axum::body::Body::empty());
         let response = self.api.handle(&mut request).await;
         let Body::Segments(body) = response.body else {
             bail!("files do not answer with streams");

@@ -20,7 +20,7 @@ pub async fn get(
     target: &Target,
 ) -> Result<ApiResponse, Status> {
     if target.resource.special(&target.subresource).is_some() {
-        return special::get(endpoints, request, target).await;
+        return Box::pin(special::get(endpoints, request, target)).await;
     }
     let ctx = &mut request.ctx;
     let negotiated = render::negotiate(ctx, target)?;

@@ -24,7 +24,7 @@ pub async fn list(
     target: &Target,
 ) -> Result<ApiResponse, Status> {
     if target.resource.special.is_some() {
-        return special::list(endpoints, request, target).await;
+        return Box::pin(special::list(endpoints, request, target)).await;
     }
     let ctx = &mut request.ctx;
     let negotiated = render::negotiate(ctx, target)?;

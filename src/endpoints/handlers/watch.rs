@@ -1,12 +1,14 @@
 //! WATCH: frames as the cache shares them, bookmarks, and errors inside the stream.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use http::{HeaderValue, StatusCode};
 use rand::Rng as _;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::api::options::ListOptions;
 use crate::api::status::Status;
@@ -62,14 +64,17 @@ pub async fn watch(
         first_row: true,
         convert: needs_conversion(target),
     };
-    let stream = match started {
-        Ok(watch) => frames(watch, framer, endpoints.shutdown.clone()),
+    let stream: ByteStream = match started {
+        Ok(watch) => Box::pin(Frames { watch, framer }),
         Err(Error::Compacted { compact_revision }) => {
             one_frame(expired(&options, compact_revision))
         }
         Err(error) => return Err(list_status(&error, &target.resource)),
     };
     if websocket::is_websocket(&request.ctx) {
+        // A message of its own says goodbye; other streams end in the filter `watch-termination`.
+        let end = endpoints.shutdown.child_token().cancelled_owned();
+        let stream = Box::pin(stream.take_until(end));
         return over_websocket(request, negotiated.encoding, stream);
     }
     let mut response = ApiResponse::new(StatusCode::OK, "application/json", Bytes::new());
@@ -224,30 +229,33 @@ struct Framer {
 /// Frames gathered into one chunk, so that a burst costs one write.
 const FRAMES_PER_CHUNK: usize = 64;
 
-fn frames(watch: Watch, framer: Framer, shutdown: CancellationToken) -> crate::request::ByteStream {
-    let state = (watch, framer, shutdown);
-    Box::pin(futures::stream::unfold(
-        state,
-        |(mut watch, mut framer, shutdown)| async move {
-            let event = tokio::select! {
-                event = watch.recv() => event?,
-                () = shutdown.cancelled() => return None,
-            };
-            let first = framer.frame(event);
-            let mut more = Vec::new();
-            while more.len() < FRAMES_PER_CHUNK {
-                let Some(event) = watch.try_recv() else { break };
-                more.push(framer.frame(event));
-            }
-            let chunk = if more.is_empty() {
-                first
-            } else {
-                more.insert(0, first);
-                Bytes::from(more.concat())
-            };
-            Some((Ok(chunk), (watch, framer, shutdown)))
-        },
-    ))
+/// What a watcher is sent.
+struct Frames {
+    watch: Watch,
+    framer: Framer,
+}
+
+impl futures::Stream for Frames {
+    type Item = std::io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Frames { watch, framer } = &mut *self;
+        let Some(event) = std::task::ready!(watch.poll_recv(cx)) else {
+            return Poll::Ready(None);
+        };
+        let first = framer.frame(event);
+        let Some(event) = watch.try_recv() else {
+            return Poll::Ready(Some(Ok(first)));
+        };
+        let mut chunk = BytesMut::with_capacity(first.len() * 2);
+        chunk.extend_from_slice(&first);
+        chunk.extend_from_slice(&framer.frame(event));
+        for _ in 2..FRAMES_PER_CHUNK {
+            let Some(event) = watch.try_recv() else { break };
+            chunk.extend_from_slice(&framer.frame(event));
+        }
+        Poll::Ready(Some(Ok(chunk.freeze())))
+    }
 }
 
 impl Framer {

@@ -30,11 +30,7 @@ fn request(uri: &'static str) -> ApiRequest {
     let query = ctx.uri.query().unwrap_or("").to_string();
     ctx.info = RequestInfo::parse(&ctx.method, ctx.uri.path(), &query).expect("a path");
     ctx.user = Some(Arc::new(UserInfo::anonymous()));
-    ApiRequest {
-        ctx,
-        body: axum::body::Body::empty(),
-        upgrade: None,
-    }
+    ApiRequest::new(ctx, axum::body::Body::empty())
 }
 
 fn recorder(sink: &Arc<MemorySink>) -> Arc<Recorder> {

@@ -144,6 +144,8 @@ pub(super) struct Entry<'a> {
     pub(super) hash: u64,
     pub(super) seats: Seats,
     pub(super) is_watch: bool,
+    /// Now.
+    pub(super) at: Instant,
     /// Told only of those that wait.
     pub(super) about: &'a (dyn Fn() -> About + Sync),
 }
@@ -266,7 +268,7 @@ impl Level {
     /// Lets a request in.
     pub(super) fn enter(self: &Arc<Self>, entry: &Entry<'_>) -> Result<Entered, Refusal> {
         let mut core = self.core.lock();
-        core.advance();
+        core.advance(entry.at);
         let decided = core.enter(entry);
         match decided {
             Ok(Place::Seat(queue)) => {
@@ -309,9 +311,9 @@ impl Level {
         }
     }
 
-    fn finish(&self, queue: Option<usize>, seats: u32, took: Duration) {
+    fn finish(&self, queue: Option<usize>, seats: u32, took: Duration, at: Instant) {
         let mut core = self.core.lock();
-        core.advance();
+        core.advance(at);
         core.executing -= 1;
         core.seats_in_use -= seats;
         if let Some(queue) = queue {
@@ -329,8 +331,9 @@ enum Place {
 }
 
 impl Core {
-    fn advance(&mut self) {
-        let now = Instant::now();
+    /// Time goes on to `now`. Who was first at the lock may have looked at the clock last.
+    fn advance(&mut self, now: Instant) {
+        let now = now.max(self.advanced_at);
         let passed = now.saturating_duration_since(self.advanced_at);
         let wanted = self.seats_in_use + self.queues.seats_waiting();
         self.queues.advance(passed, wanted, self.limits.current);
@@ -412,6 +415,9 @@ impl Core {
 
     /// Lets requests begin for as long as the one whose turn it is fits.
     fn dispatch(&mut self) {
+        if self.queues.waiting() == 0 {
+            return;
+        }
         while let Some((queue, head)) = self.queues.turn() {
             if !self.fits(head.seats) {
                 head.tell.series.no_accommodation.inc();
@@ -457,6 +463,7 @@ impl Running {
             queue,
             entry.seats,
             entry.is_watch,
+            entry.at,
         )
     }
 
@@ -466,6 +473,7 @@ impl Running {
         queue: Option<usize>,
         seats: Seats,
         is_watch: bool,
+        began: Instant,
     ) -> Self {
         series.executing_requests.inc();
         series.executing_seats.add(i64::from(seats.most()));
@@ -475,7 +483,7 @@ impl Running {
             series,
             queue,
             seats,
-            began: Instant::now(),
+            began,
             is_watch,
         }
     }
@@ -483,7 +491,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let took = self.began.elapsed();
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.began);
         let execution = match self.is_watch {
             true => &self.series.watch_execution,
             false => &self.series.execution,
@@ -492,18 +501,19 @@ impl Drop for Running {
         self.series.executing_requests.dec();
         let seats = self.seats.most();
         self.series.executing_seats.sub(i64::from(seats));
-        let (level, queue) = (Arc::clone(&self.level), self.queue);
         let extra = self.seats.extra;
-        // Watchers are still being told of a write: its seats stay taken for that long.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if !extra.is_zero() => {
-                runtime.spawn(async move {
-                    tokio::time::sleep(extra).await;
-                    level.finish(queue, seats, took + extra);
-                });
-            }
-            _ => level.finish(queue, seats, took),
+        if !extra.is_zero()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            // Watchers are still being told of a write: its seats stay taken for that long.
+            let (level, queue) = (Arc::clone(&self.level), self.queue);
+            runtime.spawn(async move {
+                tokio::time::sleep(extra).await;
+                level.finish(queue, seats, took + extra, Instant::now());
+            });
+            return;
         }
+        self.level.finish(self.queue, seats, took, now);
     }
 }
 
@@ -526,6 +536,7 @@ impl Turn {
                 Some(self.queue),
                 self.seats,
                 self.is_watch,
+                Instant::now(),
             )),
         }
     }
@@ -535,7 +546,7 @@ impl Turn {
         self.called = None;
         let ticket = std::mem::take(&mut self.ticket);
         let mut core = self.level.core.lock();
-        core.advance();
+        core.advance(Instant::now());
         if !core.queues.remove(self.queue, ticket) {
             return Left::Called;
         }
@@ -569,7 +580,8 @@ impl Drop for Turn {
             }
             Left::Called => {
                 let seats = self.seats.most();
-                self.level.finish(Some(self.queue), seats, Duration::ZERO);
+                let level = &self.level;
+                level.finish(Some(self.queue), seats, Duration::ZERO, Instant::now());
             }
         }
     }

@@ -27,20 +27,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use self::config::{LevelSpec, Schema};
 use self::demand::Wish;
-use self::level::{About, Entered, Entry, Level, Limits, Refusal};
+use self::level::{About, Entered, Entry, Level, Limits, Refusal, Running};
 use self::seats::Seats;
 use self::series::{LevelSeries, Series};
-use super::{Dump, FlowControl, FlowHeaders, MaxInFlight, Permit, Rejected};
+use super::{
+    Admission, Dump, FlowControl, FlowHeaders, MaxInFlight, Permit, Rejected, is_read_only,
+    max_in_flight,
+};
 use crate::api::names::GroupResource;
 use crate::api::objects::{Change, Objects};
-use crate::request::{RequestContext, UserInfo};
+use crate::request::{Held, RequestContext, UserInfo};
 use crate::telemetry::Metrics;
 
 pub use self::seats::{Load, ResourceLoad};
@@ -72,7 +74,7 @@ pub struct PriorityAndFairness {
 
 /// A snapshot that requests are classified by.
 struct Config {
-    schemas: Vec<Classified>,
+    schemas: Vec<Arc<Classified>>,
     levels: BTreeMap<String, Arc<Level>>,
 }
 
@@ -142,6 +144,34 @@ impl Followed {
 enum Feed {
     Schemas,
     Levels,
+}
+
+/// A request that runs: its seats, its place in the counts, and whose headers it gets.
+struct Runs {
+    _running: Running,
+    _counted: Option<max_in_flight::Held>,
+    found: Arc<Classified>,
+}
+
+impl Held for Runs {
+    fn mark(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.found.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+impl Classified {
+    fn seats(&self, ctx: &RequestContext, load: &ArcSwap<Load>) -> Seats {
+        // Most requests take one seat of any level.
+        let seats = match Seats::is_one(ctx) || self.level.is_exempt() {
+            true => Seats::ONE,
+            false => Seats::of(ctx, &load.load(), self.level.most_seats()),
+        };
+        let estimated = f64::from(seats.most());
+        self.series.estimated_seats.observe(estimated);
+        seats
+    }
 }
 
 impl PriorityAndFairness {
@@ -223,7 +253,7 @@ impl PriorityAndFairness {
         let schemas = config::schemas(&known.schemas.objects, &specs);
         let classified = schemas.into_iter().filter_map(|schema| {
             let level = levels.get(&schema.level)?.clone();
-            Some(self.classified(schema, level, &specs))
+            Some(Arc::new(self.classified(schema, level, &specs)))
         });
         let schemas = classified.collect();
         self.config.store(Arc::new(Config { schemas, levels }));
@@ -287,6 +317,25 @@ impl PriorityAndFairness {
         }
     }
 
+    fn permit(
+        &self,
+        found: &Arc<Classified>,
+        running: Running,
+        is_read_only: bool,
+        waited: Duration,
+    ) -> Permit {
+        let seconds = waited.as_secs_f64();
+        found.series.waited_and_ran.observe(seconds);
+        Permit {
+            flow: found.in_words.clone().into(),
+            held: Some(Box::new(Runs {
+                _running: running,
+                _counted: self.in_flight.count(is_read_only),
+                found: Arc::clone(found),
+            })),
+        }
+    }
+
     fn rejected(&self, found: &Classified, refusal: Refusal) -> Rejected {
         found.series.reject(refusal.as_str());
         let limits = found.level.limits();
@@ -328,13 +377,12 @@ fn hash_of(schema: &str, flow: &str) -> u64 {
     hasher.finish()
 }
 
-#[async_trait]
 impl FlowControl for PriorityAndFairness {
-    async fn admit(&self, ctx: &RequestContext) -> Result<Permit, Rejected> {
+    fn enter(&self, ctx: &RequestContext) -> Admission<'_> {
         let info = &ctx.info;
         let is_watch = info.verb == "watch";
         if info.is_long_running() && !is_watch {
-            return Ok(Permit::free());
+            return Admission::Now(Ok(Permit::free()));
         }
         let anonymous;
         let user = match ctx.user.as_deref() {
@@ -344,52 +392,50 @@ impl FlowControl for PriorityAndFairness {
                 &anonymous
             }
         };
-        let config = self.config.load_full();
+        let config = self.config.load();
         let mut schemas = config.schemas.iter();
         let Some(found) = schemas.find(|c| c.schema.matches(info, user)) else {
             // The mandatory catch-all takes all who have a group; others run free, as few as they are.
-            return Ok(Permit::free());
+            return Admission::Now(Ok(Permit::free()));
         };
-        let seats = match found.level.is_exempt() {
-            true => Seats::ONE,
-            false => Seats::of(ctx, &self.load.load(), found.level.most_seats()),
-        };
-        found
-            .series
-            .estimated_seats
-            .observe(f64::from(seats.most()));
+        let seats = found.seats(ctx, &self.load);
         let flow = found.schema.flow(info, user);
         let about = || about(ctx, user, found, flow, seats);
-        let arrived = Instant::now();
         let entry = Entry {
             series: &found.series,
             hash: hash_of(&found.schema.name, flow),
             seats,
             is_watch,
+            at: Instant::now(),
             about: &about,
         };
-        let running = match found.level.enter(&entry) {
-            Ok(Entered::Runs(running)) => Ok(running),
+        let is_read_only = is_read_only(ctx);
+        match found.level.enter(&entry) {
+            Ok(Entered::Runs(running)) => Admission::Now(Ok(self.permit(
+                found,
+                running,
+                is_read_only,
+                Duration::ZERO,
+            ))),
             Ok(Entered::Waits(turn)) => {
+                let (found, arrived) = (Arc::clone(found), entry.at);
                 let left = ctx.deadline.map(|d| d.saturating_duration_since(arrived));
                 let most = left.map_or(self.wait_max, |left| left.min(self.wait_max));
-                let came = turn.come(most).await;
-                if came.is_err() {
-                    let waited = arrived.elapsed().as_secs_f64();
-                    found.series.waited_in_vain.observe(waited);
-                }
-                came
+                Admission::Later(Box::pin(async move {
+                    let came = turn.come(most).await;
+                    let waited = arrived.elapsed();
+                    match came {
+                        Ok(running) => Ok(self.permit(&found, running, is_read_only, waited)),
+                        Err(refusal) => {
+                            let seconds = waited.as_secs_f64();
+                            found.series.waited_in_vain.observe(seconds);
+                            Err(self.rejected(&found, refusal))
+                        }
+                    }
+                }))
             }
-            Err(refusal) => Err(refusal),
-        };
-        let running = running.map_err(|refusal| self.rejected(found, refusal))?;
-        let waited = arrived.elapsed().as_secs_f64();
-        found.series.waited_and_ran.observe(waited);
-        Ok(Permit {
-            headers: found.headers.clone(),
-            held: Some(Box::new((running, self.in_flight.count(ctx)))),
-            flow: found.in_words.clone().into(),
-        })
+            Err(refusal) => Admission::Now(Err(self.rejected(found, refusal))),
+        }
     }
 
     fn tick(&self) {

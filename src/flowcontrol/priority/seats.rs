@@ -68,12 +68,10 @@ impl Seats {
 
     /// Estimates a request; `most` is what its level gives one request.
     pub(super) fn of(ctx: &RequestContext, load: &Load, most: u32) -> Seats {
-        let info = &ctx.info;
-        // A token is not stored, nobody hears of it.
-        let is_token = info.resource == "serviceaccounts" && info.subresource == "token";
-        if !info.is_resource || is_token {
+        if Seats::is_one(ctx) {
             return Seats::ONE;
         }
+        let info = &ctx.info;
         match info.verb.as_str() {
             "list" => Seats::list(ctx, load, most),
             "watch" if reads_everything(ctx) => Seats::list(ctx, load, most),
@@ -83,6 +81,14 @@ impl Seats {
             }
             _ => Seats::ONE,
         }
+    }
+
+    /// Whether a request takes one seat wherever it goes.
+    pub(super) fn is_one(ctx: &RequestContext) -> bool {
+        let info = &ctx.info;
+        // A token is not stored, nobody hears of it.
+        let is_token = info.resource == "serviceaccounts" && info.subresource == "token";
+        !info.is_resource || is_token || info.verb == "get"
     }
 
     fn list(ctx: &RequestContext, load: &Load, most: u32) -> Seats {

@@ -347,11 +347,7 @@ mod tests {
         let mut ctx = RequestContext::new(Method::GET, uri, headers, None);
         let query = ctx.uri.query().unwrap_or("").to_string();
         ctx.info = RequestInfo::parse(&ctx.method, ctx.uri.path(), &query).expect("a path");
-        let mut request = ApiRequest {
-            ctx,
-            body: axum::body::Body::empty(),
-            upgrade: None,
-        };
+        let mut request = ApiRequest::new(ctx, axum::body::Body::empty());
         let response = api.handle(&mut request).await;
         let Body::Segments(body) = response.body else {
             panic!("a whole body");
