@@ -53,7 +53,7 @@ pub fn strategy_for(group: &str, version: &str, kind: &str) -> &'static dyn Stra
         "flowcontrol.apiserver.k8s.io" => flowcontrol::strategy_for(kind),
         "node.k8s.io" => node::strategy_for(kind),
         "rbac.authorization.k8s.io" => rbac::strategy_for(kind),
-        "resource.k8s.io" => resource::strategy_for(kind),
+        "resource.k8s.io" => resource::strategy_for(version, kind),
         "scheduling.k8s.io" => scheduling::strategy_for(kind),
         "storage.k8s.io" => storage::strategy_for(kind),
         "discovery.k8s.io" => discovery::strategy_for(kind),

@@ -211,7 +211,13 @@ fn resource_claim(object: &Value) -> Usage {
     for request in items(object, "/spec/devices/requests") {
         // Of alternatives, each class is charged with the most that one of them takes.
         let mut most = Usage::new();
-        let exactly = request.get("exactly").into_iter();
+        // v1beta1 has the members of `exactly` in the request itself.
+        let flat = !text(request, "/deviceClassName").is_empty();
+        let exactly = match flat {
+            true => Some(request),
+            false => request.get("exactly"),
+        };
+        let exactly = exactly.into_iter();
         for one in exactly.chain(items(request, "/firstAvailable")) {
             let class = text(one, "/deviceClassName");
             let devices = match text(one, "/allocationMode") {

@@ -1,9 +1,12 @@
 //! Strategies of the resource.k8s.io group (dynamic resource allocation). CEL selectors must
 //! compile; the scheduler evaluates them.
+//! The rules are written for v1; v1beta1, whose requests and devices have another form, is converted
+//! ([`convert`]).
 
 pub mod attributes;
 pub mod claim;
 pub mod claim_status;
+pub mod convert;
 pub mod device;
 pub mod names;
 pub mod request;
@@ -24,7 +27,15 @@ const EXPRESSION_MAX: usize = 10 * 1024;
 const LIST_MAX: usize = 32;
 
 /// The strategy of a kind of the group.
-pub fn strategy_for(kind: &str) -> Option<&'static dyn Strategy> {
+pub fn strategy_for(version: &str, kind: &str) -> Option<&'static dyn Strategy> {
+    if version == "v1beta1" {
+        match kind {
+            "ResourceClaim" => return Some(&convert::CLAIM),
+            "ResourceClaimTemplate" => return Some(&convert::TEMPLATE),
+            "ResourceSlice" => return Some(&convert::SLICE),
+            _ => {}
+        }
+    }
     Some(match kind {
         "DeviceClass" => &DeviceClassStrategy,
         "ResourceClaim" => &claim::ClaimStrategy,

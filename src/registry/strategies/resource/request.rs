@@ -21,6 +21,10 @@ pub fn default(spec: &mut Value) {
         return;
     };
     for request in items_mut(devices, "requests") {
+        // v1beta1 has the members of `exactly` here, and none where there are alternatives.
+        if !str_at(request, "deviceClassName").is_empty() {
+            default_one(request);
+        }
         if let Some(exactly) = at_mut(request, "exactly") {
             default_one(exactly);
         }

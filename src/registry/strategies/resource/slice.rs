@@ -35,6 +35,12 @@ impl Strategy for SliceStrategy {
     fn default(&self, object: &mut Value) {
         let spec = ensure_object(object, "spec");
         for device in items_mut(spec, "devices") {
+            // v1beta1 has what it says of a device one step deeper.
+            let device = if device.get("basic").is_some() {
+                &mut device["basic"]
+            } else {
+                device
+            };
             for taint in items_mut(device, "taints") {
                 default_nil(taint, "timeAdded", crate::api::time::now());
             }
