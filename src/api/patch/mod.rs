@@ -13,6 +13,10 @@ mod print;
 mod restore;
 mod strategic;
 
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::api::field::{FieldErrors, Path};
@@ -79,26 +83,24 @@ impl Patch {
         go_json::validate(bytes).map_err(|error| refuse(error.0))?;
         let value: Value =
             serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
-        let mut problems = repeated_fields(bytes);
-        let document = match kind {
+        let repeated = repeated_fields(bytes);
+        let (document, problems) = match kind {
             PatchType::Json => {
                 let operations = json_patch::Operation::list(&value).map_err(refuse)?;
                 check_length(operations.len())?;
-                problems.extend(unknown_members(&value));
-                problems
-                    .iter_mut()
-                    .for_each(|problem| problem.insert_str(0, "json patch "));
-                Document::Json(operations)
+                let problems = operation_problems(bytes, &repeated);
+                (Document::Json(operations), problems)
             }
             PatchType::Merge | PatchType::Strategic | PatchType::Apply => {
                 let members = members(value, kind).map_err(|error| match error {
                     Some(text) => refuse(text),
                     None => Status::bad_request("Invalid JSON Patch"),
                 })?;
-                match kind {
+                let document = match kind {
                     PatchType::Strategic => Document::Strategic(members),
                     _ => Document::Merge(members),
-                }
+                };
+                (document, repeated)
             }
         };
         Ok(Patch { document, problems })
@@ -205,17 +207,60 @@ fn repeated_fields(bytes: &[u8]) -> Vec<String> {
     }
 }
 
-/// `unknown field "[0].x"` of the operations.
-fn unknown_members(document: &Value) -> Vec<String> {
-    let items = document.as_array().into_iter().flatten().enumerate();
-    items
-        .flat_map(|(at, item)| {
-            let members = item.as_object().into_iter().flatten();
-            members
-                .filter(|(name, _)| !matches!(name.as_str(), "op" | "path" | "from" | "value"))
-                .map(move |(name, _)| format!("unknown field \"[{at}].{name}\""))
-        })
-        .collect()
+/// What strict decoding says of JSON Patch operations, in the order in which it meets it.
+/// `repeated` is what repeats anywhere in the document.
+fn operation_problems(bytes: &[u8], repeated: &[String]) -> Vec<String> {
+    let operations: Vec<Members> = serde_json::from_slice(bytes).unwrap_or_default();
+    let mut problems = Vec::new();
+    for (at, Members(names)) in operations.iter().enumerate() {
+        let mut seen = HashSet::new();
+        for name in names {
+            let known = matches!(name.as_str(), "op" | "path" | "from" | "value");
+            let again = !seen.insert(name);
+            let path = format!("[{at}].{name}");
+            match (known, again) {
+                (true, true) => problems.push(format!("json patch duplicate field \"{path}\"")),
+                (true, false) if name == "value" => {
+                    let inside = format!("duplicate field \"{path}");
+                    let below = |problem: &&String| {
+                        problem
+                            .strip_prefix(&inside)
+                            .is_some_and(|rest| rest.starts_with(['.', '[']))
+                    };
+                    let below = repeated.iter().filter(below);
+                    problems.extend(below.map(|problem| format!("json patch {problem}")));
+                }
+                (false, false) => problems.push(format!("json patch unknown field \"{path}\"")),
+                _ => {}
+            }
+        }
+    }
+    problems
+}
+
+/// The names of an object's members in the order of the text, repeated ones, too.
+struct Members(Vec<String>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut names = Vec::new();
+                while let Some((name, IgnoredAny)) = map.next_entry()? {
+                    names.push(name);
+                }
+                Ok(Members(names))
+            }
+        }
+        from.deserialize_map(Names)
+    }
 }
 
 /// The containers that the operations looked into, as a tree of their names.
@@ -275,6 +320,24 @@ mod tests {
         }
         let many = format!("[{}{{}}]", "{},".repeat(10_000));
         assert_eq!(text(PatchType::Json, &many).0, 413);
+    }
+
+    #[test]
+    fn problems_of_operations_come_in_the_order_of_the_text() {
+        let body = r#"[
+            {"op": "add", "path": "/a", "value": 1, "foo": 1, "foo": 2},
+            {"op": "add", "path": "/a", "path": "/b", "value": {"k": 1, "k": 2}, "op": "add"}
+        ]"#;
+        let patch = Patch::parse(PatchType::Json, body.as_bytes()).expect("a patch");
+        assert_eq!(
+            patch.problems(),
+            [
+                "json patch unknown field \"[0].foo\"",
+                "json patch duplicate field \"[1].path\"",
+                "json patch duplicate field \"[1].value.k\"",
+                "json patch duplicate field \"[1].op\"",
+            ]
+        );
     }
 
     fn config_map() -> &'static Schema {
