@@ -20,6 +20,7 @@ use serde_json::Value;
 mod labels;
 mod scan;
 mod shape;
+mod write;
 
 pub use labels::Labels;
 pub use shape::{FieldValue, Shape};
@@ -70,9 +71,9 @@ const REVISION: &[u8] = b"\"resourceVersion\":\"";
 pub fn stored(value: &Value, kind: &str, api_version: &str) -> Bytes {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"{\"kind\":");
-    write_string(&mut out, kind);
+    write::string(&mut out, kind);
     out.extend_from_slice(b",\"apiVersion\":");
-    write_string(&mut out, api_version);
+    write::string(&mut out, api_version);
     out.push(b',');
     out.extend_from_slice(METADATA);
     if let Some(metadata) = value.get("metadata").and_then(Value::as_object) {
@@ -233,13 +234,9 @@ fn write_field(out: &mut Vec<u8>, first: &mut bool, key: &str, field: &Value) {
     if !std::mem::take(first) {
         out.push(b',');
     }
-    write_string(out, key);
+    write::string(out, key);
     out.push(b':');
-    serde_json::to_writer(out, field).expect("a Vec takes every byte and a Value has string keys");
-}
-
-fn write_string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a Vec takes every byte");
+    write::value(out, field);
 }
 
 /// Moves an offset that lies at or behind `from` by `by`.

@@ -59,6 +59,19 @@ pub(super) fn scan(text: &[u8], shape: &Shape) -> Result<Scan, Error> {
     })
 }
 
+/// Bytes at which reading a string stops: quotes, backslashes and what must be escaped.
+static STOPS: [bool; 256] = {
+    let mut stops = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        stops[byte] = true;
+        byte += 1;
+    }
+    stops[b'"' as usize] = true;
+    stops[b'\\' as usize] = true;
+    stops
+};
+
 struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
@@ -306,9 +319,7 @@ impl<'a> Scanner<'a> {
         let mut escaped = false;
         loop {
             let rest = &self.text[self.at..];
-            let plain = rest
-                .iter()
-                .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
+            let plain = rest.iter().position(|&byte| STOPS[usize::from(byte)]);
             let Some(plain) = plain else {
                 self.at = self.text.len();
                 return Err(self.invalid("the end of a string"));

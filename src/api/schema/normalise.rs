@@ -96,17 +96,28 @@ fn normalise_element(value: &mut Value, schema: &Schema) {
 
 fn normalise_object(members: &mut Map<String, Value>, object: &Object) {
     let mut fields = object.in_order();
-    members.retain(|name, value| {
+    // Most objects are what they should be, and removing is dear also where nothing is removed.
+    let mut is_whole = true;
+    for (name, value) in members.iter_mut() {
         let Some(field) = fields.field(name) else {
-            return object.preserve_unknown;
+            is_whole &= object.preserve_unknown;
+            continue;
         };
-        // Put back below, where it prints.
-        if value.is_null() {
-            return false;
+        if !value.is_null() {
+            normalise(value, &field.schema);
+            if left_out(value, field) {
+                *value = Value::Null;
+            }
         }
-        normalise(value, &field.schema);
-        !left_out(value, field)
-    });
+        is_whole &= !value.is_null();
+    }
+    if !is_whole {
+        // What prints is put back below.
+        members.retain(|name, value| match object.field_index(name) {
+            Some(_) => !value.is_null(),
+            None => object.preserve_unknown,
+        });
+    }
     for field in object.printed() {
         let name = field.name.as_ref();
         if !members.contains_key(name)

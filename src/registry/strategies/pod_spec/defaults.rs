@@ -1,9 +1,6 @@
 //! Defaults of pod specs (contract/defaults.md §2): what every spec gets, what only Pods get, and what
 //! gates that are off drop.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::super::common::access::{
@@ -135,32 +132,11 @@ fn default_http_get(handler: &mut Value) {
     }
 }
 
-static IMAGE: LazyLock<Regex> = LazyLock::new(|| {
-    let label = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
-    let host = format!(r"(?:{label}(?:\.{label})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?");
-    let part = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
-    let digest = "[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}";
-    Regex::new(&format!(
-        r"^(?:{host}/)?{part}(?:/{part})*(?::\w[\w.-]{{0,127}})?(?:@{digest})?$"
-    ))
-    .expect("the pattern is constant")
-});
-
-/// The pull policy an image gets: `Always` for `latest` and for neither tag nor digest.
+/// The pull policy an image gets: `Always` for `latest` and for neither tag nor digest; what is no
+/// image reference gets `IfNotPresent`.
 pub fn pull_policy(image: &str) -> &'static str {
-    // Whether it matches costs a tenth of what finding the groups does, and the parts of what matches
-    // are told apart by their marks.
-    if !IMAGE.is_match(image) {
-        return "IfNotPresent";
-    }
-    let (name, digest) = match image.split_once('@') {
-        Some((name, digest)) => (name, Some(digest)),
-        None => (image, None),
-    };
-    let last = name.rsplit('/').next().unwrap_or(name);
-    match (last.split_once(':'), digest) {
-        (None, None) => "Always",
-        (Some((_, "latest")), _) => "Always",
+    match super::image::parse(image) {
+        Some((None, None)) | Some((Some("latest"), _)) => "Always",
         _ => "IfNotPresent",
     }
 }

@@ -9,6 +9,7 @@ pub mod claims;
 pub mod containers;
 pub mod defaults;
 pub mod env;
+mod image;
 pub mod mounts;
 pub mod network;
 pub mod placement;
