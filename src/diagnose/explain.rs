@@ -115,8 +115,11 @@ pub fn explain(events: &[Value], access: Option<&dyn AccessExplainer>) -> Option
     let mut evidence = evidence::of_event(event, &trace);
     let mut cause = causes::cause(event, &trace);
     let mut grant = Grant::default();
+    // What another authorizer denied, no role can allow.
+    let is_denied_by_another = !cause.detail.is_empty();
     if let Some(access) = access
         && cause.class == Class::Forbidden
+        && !is_denied_by_another
     {
         grant = Grant::of(event, &trace, &info, access);
         evidence.extend(grant.evidence.take());

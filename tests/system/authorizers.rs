@@ -14,19 +14,16 @@ use tempfile::TempDir;
 use crate::kubectl::run;
 use crate::server::{Server, Store};
 
-/// Alice and bob, beside the administrator.
-const TOKENS: &str = "of-alice,alice,1\nof-bob,bob,2\n";
-
 fn write(dir: &TempDir, name: &str, text: &str) -> String {
     let path = dir.path().join(name);
     std::fs::write(&path, text).expect("a file to be written");
     path.display().to_string()
 }
 
-/// `kubectl get PLURAL` as somebody: whether it succeeded, and what it said.
+/// `kubectl get PLURAL` as somebody (impersonated by the administrator): whether it succeeded, and what it said.
 fn get(server: &Server, user: &str, plural: &str) -> (bool, String) {
     let mut kubectl = server.kubectl();
-    kubectl.args(["--token", &format!("of-{user}"), "get", plural]);
+    kubectl.args(["--as", user, "get", plural]);
     let (success, _, stderr) = run(&mut kubectl, "");
     (success, stderr)
 }
@@ -90,7 +87,6 @@ fn runtime() -> tokio::runtime::Runtime {
 #[test]
 fn abac_allows_what_its_file_says() {
     let dir = TempDir::new().expect("a folder");
-    let tokens = write(&dir, "tokens.csv", TOKENS);
     let policies = write(
         &dir,
         "policies.jsonl",
@@ -98,7 +94,7 @@ fn abac_allows_what_its_file_says() {
 {"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": {"group": "*", "nonResourcePath": "*", "readonly": true}}
 "#,
     );
-    let flags = ["--token-auth-file", &tokens, "--authorization-mode", "ABAC"];
+    let flags = ["--authorization-mode", "ABAC"];
     let flags = [&flags[..], &["--authorization-policy-file", &policies]].concat();
     let server = Server::start(Store::Embedded, &flags);
     let (success, stderr) = get(&server, "alice", "pods");
@@ -114,13 +110,10 @@ fn a_webhook_is_asked_and_its_answers_are_kept() {
     let runtime = runtime();
     let (port, asked) = webhook(&runtime);
     let dir = TempDir::new().expect("a folder");
-    let tokens = write(&dir, "tokens.csv", TOKENS);
     let config = write(&dir, "webhook.kubeconfig", &kubeconfig(port));
     let server = Server::start(
         Store::Embedded,
         &[
-            "--token-auth-file",
-            &tokens,
             "--authorization-mode",
             "Webhook,RBAC",
             "--authorization-webhook-config-file",
@@ -162,17 +155,11 @@ fn a_configuration_with_conditions_is_reloaded() {
     let runtime = runtime();
     let (port, asked) = webhook(&runtime);
     let dir = TempDir::new().expect("a folder");
-    let tokens = write(&dir, "tokens.csv", TOKENS);
     let kube = write(&dir, "webhook.kubeconfig", &kubeconfig(port));
     // Nobody listens there.
     let nobody = write(&dir, "nobody.kubeconfig", &kubeconfig(1));
     let config = write(&dir, "authz.yaml", &configuration(Path::new(&kube), "Deny"));
-    let flags = [
-        "--token-auth-file",
-        &tokens,
-        "--authorization-config",
-        &config,
-    ];
+    let flags = ["--authorization-config", &config];
     let server = Server::start(Store::Embedded, &flags);
     let (success, stderr) = get(&server, "alice", "pods");
     assert!(!success, "{stderr}");

@@ -332,30 +332,6 @@ fn any_config() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Found by [`applying_again_changes_nothing`]: the second manager's apply empties the labels.
-#[test]
-fn an_emptied_map_stays_as_the_next_apply_found_it() {
-    let config = |labels: serde_json::Value| {
-        json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "p", "finalizers": [], "labels": labels},
-            "spec": {"containers": [], "nodeName": null}})
-    };
-    let configs = [
-        (config(json!({"a": "a"})), "m2"),
-        (config(json!({})), "m0"),
-        (config(json!({})), "m2"),
-    ];
-    let mut server = Server::new("", "v1", "Pod");
-    for (config, manager) in configs {
-        server.apply(manager, true, config.clone()).expect("forced");
-        let once = server.object.clone();
-        server
-            .apply(manager, false, config)
-            .expect("no conflict with itself");
-        assert_eq!(server.object, once);
-    }
-}
-
 proptest! {
     #[test]
     fn applying_again_changes_nothing(

@@ -109,7 +109,10 @@ pub(super) async fn wire(
     }
 
     let asked = Asked {
-        access: Some(identity.rbac.clone()),
+        access: options
+            .authorization
+            .has("RBAC")
+            .then(|| identity.rbac.clone() as _),
         authorizer: Some(authorizer.clone()),
         storage: Some(storage.clone()),
         metrics: Some(metrics.clone()),
