@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body as AxumBody;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use futures::FutureExt;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Notify;
@@ -23,6 +25,10 @@ use crate::base::Tasks;
 use crate::filters::audit::Guarded;
 use crate::filters::{Endpoint, Filter, Next};
 use crate::request::{ApiRequest, ApiResponse, Blocks, Body, ByteStream, RequestContext};
+
+/// Of a request's body that nobody read, what is taken and how long it is waited for.
+const DISCARD_BYTES_MAX: usize = 256 * 1024;
+const DISCARD_WAIT: Duration = Duration::from_millis(250);
 
 /// What all requests of one connection share.
 pub(super) struct ConnectionInfo {
@@ -77,9 +83,13 @@ impl App {
         let work = Outliving::new(async move {
             let app = &answering.app;
             let next = Next::new(&app.filters, app.endpoint.as_ref());
-            AssertUnwindSafe(next.run(&mut guarded.request))
+            let answered = AssertUnwindSafe(next.run(&mut guarded.request))
                 .catch_unwind()
-                .await
+                .await;
+            if version == Version::HTTP_2 {
+                discard(&mut guarded.request.body).await;
+            }
+            answered
         });
         let mut answer = work.await.unwrap_or_else(|_| {
             tracing::error!("a request ended without an answer");
@@ -96,6 +106,25 @@ impl App {
         }
         Ok(response(answer, head))
     }
+}
+
+/// Takes what nobody read of a request's body. HTTP/2 has to reset a stream whose answer is complete
+/// before its request is; clients that see the reset with the answer (curl) lose the answer.
+async fn discard(body: &mut AxumBody) {
+    if body.is_end_stream() {
+        return;
+    }
+    let rest = async {
+        let mut taken = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            taken += frame.data_ref().map_or(0, Bytes::len);
+            if taken > DISCARD_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // One that does not come is reset after all.
+    drop(tokio::time::timeout(DISCARD_WAIT, rest).await);
 }
 
 /// Work that is polled where it is awaited, and moves to a task of its own when it is dropped

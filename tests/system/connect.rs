@@ -263,6 +263,22 @@ impl Cluster {
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
+/// The stream is not reset under an answer that is given before the body was read.
+#[test]
+fn refusals_over_http2_reach_clients_that_are_still_sending() {
+    let server = Server::start(Store::Embedded, &[]);
+    for _ in 0..30 {
+        let output = Command::new("curl")
+            .args(["-sk", "--http2", "--max-time", "20", "-o", "/dev/null"])
+            .args(["-w", "%{http_code} %{http_version} %{errormsg}"])
+            .args(["-X", "PUT", "--data-binary", "{}"])
+            .arg(format!("{}{PODS}", server.url()))
+            .output()
+            .expect("curl to run; install it with: apt-get install curl");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "403 2");
+    }
+}
+
 #[test]
 fn logs() {
     let cluster = Cluster::start(Store::Embedded);

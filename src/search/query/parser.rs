@@ -265,15 +265,20 @@ fn target_of(name: &str) -> Result<Target, String> {
     }
 }
 
+/// How far a name may be from the one that was meant.
+const STEPS_MAX: usize = 2;
+
 fn unknown_field(name: &str) -> String {
     let lower = name.to_lowercase();
+    let length = lower.chars().count();
     let near = FIELDS
         .iter()
         .flat_map(|r| std::iter::once(&r.name).chain(r.aliases))
+        .filter(|n| n.len().abs_diff(length) <= STEPS_MAX)
         .map(|n| (distance(&lower, &n.to_lowercase()), n))
         .min();
     match near {
-        Some((steps, near)) if steps <= 2 && steps < lower.chars().count() => {
+        Some((steps, near)) if steps <= STEPS_MAX && steps < length => {
             format!("unknown field \"{name}\", did you mean \"{near}\"?")
         }
         _ => {
