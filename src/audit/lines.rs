@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use libyaml_safer::{EventData, Parser};
+use libyaml_safer::{Event, EventData};
+
+use crate::api::schema::yaml_events::{Events, ended};
 
 /// Deepest nesting that is looked into.
 const DEPTH_MAX: usize = 64;
@@ -17,13 +19,10 @@ pub struct Lines(HashMap<String, usize>);
 impl Lines {
     /// Reads a text.
     pub fn of(text: &str) -> Self {
-        // The scanner panics at a block scalar that ends with the input.
-        let text = format!("{text}\n");
-        let mut bytes = text.as_bytes();
-        let mut parser = Parser::new();
-        parser.set_input_string(&mut bytes);
+        let text = ended(text.as_bytes());
+        let mut bytes = &*text;
         let mut reader = Reader {
-            parser,
+            events: Events::of(&mut bytes),
             lines: HashMap::new(),
         };
         // The rest of a broken text has no lines.
@@ -56,15 +55,19 @@ impl Lines {
     }
 }
 
-struct Reader<'r, 'b> {
-    parser: Parser<&'r mut &'b [u8]>,
+struct Reader<'r> {
+    events: Events<'r>,
     lines: HashMap<String, usize>,
 }
 
-impl Reader<'_, '_> {
+impl Reader<'_> {
+    fn next(&mut self) -> Option<Event> {
+        self.events.read().ok()
+    }
+
     fn document(&mut self) -> Option<()> {
         loop {
-            match self.parser.parse().ok()?.data {
+            match self.next()?.data {
                 EventData::StreamEnd => return None,
                 EventData::DocumentStart { .. } => return self.value("", 0),
                 _ => {}
@@ -74,7 +77,7 @@ impl Reader<'_, '_> {
 
     /// Reads one value. `None` at the end of what can be read.
     fn value(&mut self, path: &str, depth: usize) -> Option<()> {
-        let event = self.parser.parse().ok()?;
+        let event = self.next()?;
         let line = usize::try_from(event.start_mark.line).ok()? + 1;
         self.lines.entry(path.to_string()).or_insert(line);
         match event.data {
@@ -89,7 +92,7 @@ impl Reader<'_, '_> {
             return None;
         }
         loop {
-            let event = self.parser.parse().ok()?;
+            let event = self.next()?;
             let line = usize::try_from(event.start_mark.line).ok()? + 1;
             let key = match event.data {
                 EventData::MappingEnd => return Some(()),
@@ -112,7 +115,7 @@ impl Reader<'_, '_> {
         }
         for index in 0.. {
             let child = format!("{path}[{index}]");
-            let event = self.parser.parse().ok()?;
+            let event = self.next()?;
             let line = usize::try_from(event.start_mark.line).ok()? + 1;
             if event.data == EventData::SequenceEnd {
                 break;
@@ -148,6 +151,13 @@ mod tests {
             assert_eq!(lines.at(path), line, "{path}");
         }
         assert_eq!(lines.prefix("kind"), "line 1: ");
+    }
+
+    #[test]
+    fn a_broken_text_has_the_lines_before_the_break() {
+        let lines = Lines::of("kind: Policy\nrules:\n- {level: \"Metadata\"!!str,}\n- level: x");
+        assert_eq!(lines.at("rules[0].level"), Some(3));
+        assert_eq!(lines.at("rules[1].level"), Some(2));
         assert_eq!(Lines::of("a: [").at("b"), None);
     }
 }

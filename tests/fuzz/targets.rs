@@ -15,6 +15,7 @@ use verbatim::api::resource::{Connect, Resource};
 use verbatim::api::schema::{self, Format, Schema};
 use verbatim::api::selector::{FieldSelector, LabelSelector};
 use verbatim::api::{json as api_json, protobuf as api_protobuf, time};
+use verbatim::audit::lines::Lines;
 use verbatim::base::duration;
 use verbatim::endpoints::proxy::options::ConnectOptions;
 use verbatim::registry::printers::printer;
@@ -385,7 +386,9 @@ pub(crate) fn audit_query(bytes: &[u8]) {
 }
 
 pub(crate) fn audit_policy(bytes: &[u8]) {
-    let Ok(policy) = verbatim::audit::policy_file::parse(&text(bytes)) else {
+    let text = text(bytes);
+    let _ = Lines::of(&text);
+    let Ok(policy) = verbatim::audit::policy_file::parse(&text) else {
         return;
     };
     let user = UserInfo::anonymous();

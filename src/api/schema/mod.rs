@@ -43,6 +43,7 @@ mod program;
 mod published;
 pub mod wire;
 pub mod yaml;
+pub mod yaml_events;
 
 use std::io::Read as _;
 use std::ops::Deref;

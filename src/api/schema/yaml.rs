@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use libyaml_safer::{Error, ErrorKind, Event, EventData, Parser, ScalarStyle};
+use libyaml_safer::{Error, ErrorKind, Event, EventData, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
 use super::go_json::quote;
+use super::yaml_events::{Events, Problem, ended};
 
 /// Deepest nesting that is converted.
 const DEPTH_MAX: usize = super::decode::DEPTH_MAX;
@@ -53,16 +53,8 @@ pub enum Scalar {
 /// # Errors
 /// In yaml.v2's words: `yaml: line 3: …`.
 pub fn to_json(bytes: &[u8]) -> Result<Converted, String> {
-    // The scanner panics at a block scalar that ends with the input.
-    let ended;
-    let bytes = match bytes.last() {
-        None | Some(b'\n') => bytes,
-        Some(_) => {
-            ended = [bytes, b"\n"].concat();
-            &ended
-        }
-    };
-    let tree = Reader::read(bytes)?;
+    let bytes = ended(bytes);
+    let tree = Reader::read(&bytes)?;
     let mut writer = Writer::default();
     let value = match &tree {
         Some(node) => writer.value(node, 0)?,
@@ -99,17 +91,15 @@ enum Content {
 
 /// Builds the node tree from parser events.
 struct Reader<'r> {
-    parser: Parser<&'r mut &'r [u8]>,
+    events: Events<'r>,
     anchors: HashMap<String, std::rc::Rc<Node>>,
 }
 
 impl Reader<'_> {
     fn read(bytes: &[u8]) -> Result<Option<std::rc::Rc<Node>>, String> {
         let mut input = bytes;
-        let mut parser = Parser::new();
-        parser.set_input_string(&mut input);
         let mut reader = Reader {
-            parser,
+            events: Events::of(&mut input),
             anchors: HashMap::new(),
         };
         loop {
@@ -125,11 +115,10 @@ impl Reader<'_> {
     }
 
     fn next(&mut self) -> Result<Event, String> {
-        // libyaml-safer has a panic for a comma right behind a tag, where libyaml has this error.
-        let parsed = catch_unwind(AssertUnwindSafe(|| self.parser.parse()));
-        parsed
-            .map_err(|_| UNFINISHED_TAG.to_string())?
-            .map_err(|error| describe(&error))
+        self.events.read().map_err(|problem| match problem {
+            Problem::Syntax(error) => describe(&error),
+            Problem::UnfinishedTag => UNFINISHED_TAG.to_string(),
+        })
     }
 
     fn node(&mut self, event: Event, depth: usize) -> Result<std::rc::Rc<Node>, String> {
