@@ -21,6 +21,8 @@ use crate::request::{AuditLevel, RequestContext};
 
 /// The one annotation that is ours. Its value is compact JSON; [`trace`] describes it.
 pub const TRACE_ANNOTATION: &str = "audit.verbatim.dev/stages";
+/// Why the authorizer decided as it did.
+pub const REASON_ANNOTATION: &str = "authorization.k8s.io/reason";
 
 /// A user agent longer than this is cut.
 const USER_AGENT_MAX_BYTES: usize = 1024;

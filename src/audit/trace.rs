@@ -20,10 +20,9 @@
 use std::time::Duration;
 
 use crate::audit::Decision;
+use crate::audit::event::REASON_ANNOTATION;
 use crate::audit::json::{push, push_key, push_member};
 use crate::request::RequestContext;
-
-const REASON_ANNOTATION: &str = "authorization.k8s.io/reason";
 
 /// The trace on the last event of a request.
 pub(super) fn whole(ctx: &RequestContext, decision: &Decision) -> String {

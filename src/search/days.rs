@@ -463,7 +463,8 @@ impl Days {
     }
 }
 
-fn gauge(n: u64) -> i64 {
+/// A number as gauges have it.
+pub fn gauge(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 

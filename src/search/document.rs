@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDate};
 use tantivy::schema::document::{ReferenceValue, ReferenceValueLeaf, Value};
 use tantivy::schema::{Document, Field};
 
-use crate::audit::event::TRACE_ANNOTATION;
+use crate::audit::event::{REASON_ANNOTATION, TRACE_ANNOTATION};
 use crate::request::GOOD_OUTCOMES;
 use crate::search::event::{
     Annotations, CLUSTER_ANNOTATION, Event, ObjectRef, Rule, StageRow, Trace,
@@ -367,10 +367,7 @@ impl Writer<'_> {
                 }
                 CLUSTER_ANNOTATION => self.keyword(f.cluster, value),
                 "authorization.k8s.io/decision" => self.keyword(f.decision, value),
-                "authorization.k8s.io/reason" => {
-                    self.keyword(f.reason, value);
-                    self.words(value);
-                }
+                REASON_ANNOTATION => self.words(value),
                 _ => {
                     let pair: Cow<'_, str> = format!("{key}={value}").into();
                     self.keyword(f.annotation, &pair);

@@ -26,8 +26,23 @@ pub enum FieldKind {
     /// An identifier that every request has of its own: found whole, by its hash. A dictionary of them
     /// would be a tenth of the index.
     Unique,
-    /// The request URI: found by its words and then looked at, for the same reason.
-    Uri,
+    /// A long text of the event, such as the request URI: found by its words and then looked at, for
+    /// the same reason.
+    Phrase,
+}
+
+/// What the index has of the values of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A dictionary with the events of each value: finds rare values at once.
+    Terms,
+    /// A column with the values of each event: sums, and finds values by looking through it. Cheaper
+    /// to make than terms, and as good where there are few values, which most events have.
+    Column,
+    /// Both.
+    Both,
+    /// Nothing of its own: its words are among those of `text`.
+    Words,
 }
 
 /// One searchable field.
@@ -39,8 +54,8 @@ pub struct FieldRow {
     pub aliases: &'static [&'static str],
     /// How it compares.
     pub kind: FieldKind,
-    /// Kept in a column too, for facets.
-    pub fast: bool,
+    /// What the index has of its values.
+    pub kept: Kept,
     /// What it holds.
     pub help: &'static str,
 }
@@ -49,67 +64,80 @@ const fn row(
     name: &'static str,
     aliases: &'static [&'static str],
     kind: FieldKind,
-    fast: bool,
+    kept: Kept,
     help: &'static str,
 ) -> FieldRow {
     FieldRow {
         name,
         aliases,
         kind,
-        fast,
+        kept,
         help,
     }
 }
 
-use FieldKind::{Duration, Keyword, Name, Number, Text, Time, Unique, Uri};
+impl FieldRow {
+    /// Whether its values are in a column.
+    pub fn has_column(&self) -> bool {
+        matches!(self.kept, Kept::Column | Kept::Both)
+    }
+
+    /// Whether its values are in a dictionary.
+    pub fn has_terms(&self) -> bool {
+        matches!(self.kept, Kept::Terms | Kept::Both)
+    }
+}
+
+use FieldKind::{Duration, Keyword, Name, Number, Phrase, Text, Time, Unique};
+use Kept::{Both, Column, Terms};
 
 /// All fields.
 #[rustfmt::skip]
 pub const FIELDS: [FieldRow; 44] = [
-    row("auditID", &["id"], Unique, false, "audit ID, whole"),
-    row("user", &["username"], Keyword, true, "who authenticated"),
-    row("userUID", &[], Keyword, false, "UID of the user"),
-    row("userGroup", &["groups", "userGroups"], Keyword, true, "groups of the user"),
-    row("as", &["impersonated", "impersonatedUser"], Keyword, true, "whom they impersonated"),
-    row("verb", &[], Name, true, "get, list, watch, create, update, patch, delete, deletecollection"),
-    row("group", &["apiGroup"], Keyword, true, "API group, empty for core"),
-    row("version", &["apiVersion"], Keyword, false, "API version"),
-    row("resource", &["res"], Keyword, true, "plural resource"),
-    row("subresource", &["sub"], Keyword, true, "status, log, exec, …"),
-    row("namespace", &["ns"], Keyword, true, "namespace of the object"),
-    row("name", &[], Keyword, true, "name of the object"),
-    row("uid", &[], Keyword, false, "UID of the object"),
-    row("uri", &["requestURI", "path"], Uri, false, "request URI"),
-    row("code", &["status", "responseCode"], Number, true, "HTTP status code; 4xx works"),
-    row("failure", &["statusReason"], Keyword, true, "reason of the Status: Forbidden, NotFound, …"),
-    row("stage", &[], Name, true, "RequestReceived, ResponseStarted, ResponseComplete, Panic"),
-    row("level", &[], Name, true, "Metadata, Request, RequestResponse"),
-    row("ip", &["sourceIP", "sourceIPs"], Keyword, true, "client addresses"),
-    row("agent", &["userAgent", "client"], Keyword, true, "user agent"),
-    row("time", &["stageTimestamp"], Time, true, "when: time:>2026-01-31T12:00, time:>=-2h"),
-    row("latency", &["duration", "took"], Duration, true, "time from arrival to this stage; latency.STAGE for one stage of the pipeline, as in latency.store:>100ms"),
-    row("bytes", &["size"], Number, true, "size of the event in the log"),
-    row("decision", &[], Name, true, "allow or forbid"),
-    row("reason", &["authorizationReason"], Keyword, false, "why it was allowed or forbidden"),
-    row("annotation", &["annotations"], Keyword, false, "key=value of any annotation"),
-    row("by", &["authenticatedBy", "auth"], Name, true, "how the user was authenticated"),
-    row("rule", &["policyRule"], Number, true, "index of the policy rule that decided"),
-    row("ruleName", &[], Keyword, true, "name of the policy rule that decided"),
-    row("sampledPercent", &["sampled"], Number, true, "how many of its requests the rule keeps, where not all"),
-    row("requestID", &[], Keyword, false, "ID of the request that its client cannot choose, where it chose the audit ID"),
-    row("clientAuditID", &[], Name, false, "true where the client chose the audit ID"),
-    row("dryRun", &[], Name, false, "true for dry runs"),
-    row("noOp", &[], Name, false, "true for writes that changed nothing"),
-    row("manager", &["fieldManager"], Keyword, true, "field manager of a write"),
-    row("pipeline", &["ran"], Keyword, true, "stages of the pipeline that ran: authentication, store/create, …"),
-    row("slowest", &["slowestStage"], Keyword, true, "stage of the pipeline that took longest"),
-    row("failedStage", &[], Keyword, true, "stage of the pipeline that did not end well"),
-    row("cause", &["because"], Keyword, true, "class of what went wrong behind the answer"),
-    row("cluster", &["source"], Keyword, true, "cluster the event was collected from"),
-    row("type", &["kind"], Name, true, "request; or gap, policy for what concerns the record itself"),
-    row("lost", &[], Number, true, "of a gap: how many events are missing"),
-    row("sink", &[], Keyword, true, "of a gap: the sink that lost them"),
-    row("text", &[], Text, false, "words anywhere in the event, bodies included"),
+    row("auditID", &["id"], Unique, Terms, "audit ID, whole"),
+    row("user", &["username"], Keyword, Both, "who authenticated"),
+    row("userUID", &[], Keyword, Terms, "UID of the user"),
+    row("userGroup", &["groups", "userGroups"], Keyword, Column, "groups of the user"),
+    row("as", &["impersonated", "impersonatedUser"], Keyword, Both, "whom they impersonated"),
+    row("verb", &[], Name, Both, "get, list, watch, create, update, patch, delete, deletecollection"),
+    row("group", &["apiGroup"], Keyword, Column, "API group, empty for core"),
+    row("version", &["apiVersion"], Keyword, Column, "API version"),
+    row("resource", &["res"], Keyword, Both, "plural resource"),
+    row("subresource", &["sub"], Keyword, Both, "status, log, exec, …"),
+    row("namespace", &["ns"], Keyword, Both, "namespace of the object"),
+    row("name", &[], Keyword, Both, "name of the object"),
+    row("uid", &[], Keyword, Terms, "UID of the object"),
+    row("uri", &["requestURI", "path"], Phrase, Kept::Words, "request URI"),
+    row("code", &["status", "responseCode"], Number, Both, "HTTP status code; 4xx works"),
+    row("failure", &["statusReason"], Keyword, Both, "reason of the Status: Forbidden, NotFound, …"),
+    row("stage", &[], Name, Column, "RequestReceived, ResponseStarted, ResponseComplete, Panic"),
+    row("level", &[], Name, Column, "Metadata, Request, RequestResponse"),
+    row("ip", &["sourceIP", "sourceIPs"], Keyword, Both, "client addresses"),
+    row("agent", &["userAgent", "client"], Keyword, Both, "user agent"),
+    row("time", &["stageTimestamp"], Time, Column, "when: time:>2026-01-31T12:00, time:>=-2h"),
+    row("latency", &["duration", "took"], Duration, Column, "time from arrival to this stage; latency.STAGE for one stage of the pipeline, as in latency.store:>100ms"),
+    row("bytes", &["size"], Number, Column, "size of the event in the log"),
+    row("decision", &[], Name, Column, "allow or forbid"),
+    row("reason", &["authorizationReason"], Phrase, Kept::Words, "why it was allowed or forbidden"),
+    row("annotation", &["annotations"], Keyword, Terms, "key=value of any annotation"),
+    row("by", &["authenticatedBy", "auth"], Name, Column, "how the user was authenticated"),
+    row("rule", &["policyRule"], Number, Column, "index of the policy rule that decided"),
+    row("ruleName", &[], Keyword, Both, "name of the policy rule that decided"),
+    row("sampledPercent", &["sampled"], Number, Column, "how many of its requests the rule keeps, where not all"),
+    row("requestID", &[], Keyword, Terms, "ID of the request that its client cannot choose, where it chose the audit ID"),
+    row("clientAuditID", &[], Name, Terms, "true where the client chose the audit ID"),
+    row("dryRun", &[], Name, Terms, "true for dry runs"),
+    row("noOp", &[], Name, Terms, "true for writes that changed nothing"),
+    row("manager", &["fieldManager"], Keyword, Both, "field manager of a write"),
+    row("pipeline", &["ran"], Keyword, Column, "stages of the pipeline that ran: authentication, store/create, …"),
+    row("slowest", &["slowestStage"], Keyword, Column, "stage of the pipeline that took longest"),
+    row("failedStage", &[], Keyword, Both, "stage of the pipeline that did not end well"),
+    row("cause", &["because"], Keyword, Both, "class of what went wrong behind the answer"),
+    row("cluster", &["source"], Keyword, Both, "cluster the event was collected from"),
+    row("type", &["kind"], Name, Column, "request; or gap, policy for what concerns the record itself"),
+    row("lost", &[], Number, Column, "of a gap: how many events are missing"),
+    row("sink", &[], Keyword, Both, "of a gap: the sink that lost them"),
+    row("text", &[], Text, Kept::Words, "words anywhere in the event, bodies included"),
 ];
 
 /// The row called `name`, in any case, or by an alias.
@@ -177,7 +205,6 @@ pub struct Fields {
     pub latency: Field,
     pub bytes: Field,
     pub decision: Field,
-    pub reason: Field,
     pub annotation: Field,
     pub by: Field,
     pub rule: Field,
@@ -226,20 +253,26 @@ impl Fields {
                     TextOptions::default().set_indexing_options(words.clone()),
                 ),
                 Time => key,
-                Unique => builder.add_u64_field(row.name, NumericOptions::default().set_indexed()),
                 // Never filled: its values are looked at in the event itself.
-                Uri => builder.add_text_field(row.name, TextOptions::default()),
-                Number if matches!(row.name, "code" | "rule") => {
-                    builder.add_u64_field(row.name, column.clone().set_indexed())
+                Phrase => builder.add_text_field(row.name, TextOptions::default()),
+                Number | Duration | Unique => {
+                    let mut options = NumericOptions::default();
+                    if row.has_terms() {
+                        options = options.set_indexed();
+                    }
+                    if row.has_column() {
+                        options = options.set_fast();
+                    }
+                    builder.add_u64_field(row.name, options)
                 }
-                Number | Duration => builder.add_u64_field(row.name, column.clone()),
                 Keyword | Name => {
-                    let options = TextOptions::default().set_indexing_options(raw.clone());
-                    let options = if row.fast {
-                        options.set_fast("raw")
-                    } else {
-                        options
-                    };
+                    let mut options = TextOptions::default();
+                    if row.has_terms() {
+                        options = options.set_indexing_options(raw.clone());
+                    }
+                    if row.has_column() {
+                        options = options.set_fast("raw");
+                    }
                     builder.add_text_field(row.name, options)
                 }
             })
@@ -277,7 +310,6 @@ impl Fields {
             latency: get("latency"),
             bytes: get("bytes"),
             decision: get("decision"),
-            reason: get("reason"),
             annotation: get("annotation"),
             by: get("by"),
             rule: get("rule"),

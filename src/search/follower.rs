@@ -30,6 +30,13 @@ pub struct Position {
     pub offset: u64,
 }
 
+/// Where a log ended at some time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct End {
+    inode: Option<(u64, u64)>,
+    length: u64,
+}
+
 /// The reader.
 pub struct Follower {
     path: PathBuf,
@@ -78,18 +85,36 @@ impl Follower {
         Ok((follower, true))
     }
 
-    /// Whether the live file has more than `bytes` that were not read yet.
-    pub fn is_behind(&self, bytes: u64) -> bool {
+    /// Bytes of the live file that were not read yet. What is left of an older one is not counted.
+    pub fn behind(&self) -> u64 {
         let Some((_, inode)) = self.open.as_ref().and_then(|open| open.inode) else {
-            return false;
+            return 0;
         };
-        fs::metadata(&self.path).is_ok_and(|live| {
+        fs::metadata(&self.path).map_or(0, |live| {
             let read = match live.ino() == inode {
                 true => self.position.offset,
                 false => 0,
             };
-            live.len().saturating_sub(read) > bytes
+            live.len().saturating_sub(read)
         })
+    }
+
+    /// The end of the live file as it is now.
+    pub fn end(&self) -> io::Result<End> {
+        match fs::metadata(&self.path) {
+            Ok(live) => Ok(End {
+                inode: Some((live.dev(), live.ino())),
+                length: live.len(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(End::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an end was reached, as far as that can be told: not once its file was rotated.
+    pub fn is_at(&self, end: &End) -> bool {
+        let open = self.open.as_ref().and_then(|open| open.inode);
+        open.is_some() && open == end.inode && self.position.offset >= end.length
     }
 
     fn try_start(path: &Path, position: Position) -> io::Result<Self> {

@@ -173,7 +173,7 @@ impl Hub {
     fn try_read(&self, reading: &mut Option<Follower>) -> std::io::Result<bool> {
         if reading
             .as_ref()
-            .is_none_or(|f| f.is_behind(WINDOW_BYTES_MAX))
+            .is_none_or(|f| f.behind() > WINDOW_BYTES_MAX)
         {
             let (follower, skipped) = Follower::near_end(&self.log, WINDOW_BYTES_MAX)?;
             *reading = Some(follower);

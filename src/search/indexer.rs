@@ -14,9 +14,10 @@ use chrono::{NaiveDate, NaiveTime};
 use tantivy::TantivyError;
 use tokio::sync::oneshot;
 
-use crate::search::days::{Days, Place, Shared, Taken};
+use crate::search::days::{Days, Place, Shared, Taken, gauge};
 use crate::search::event::with_cluster;
-use crate::search::follower::{Follower, Order};
+use crate::search::follower::{End, Follower, Order};
+use crate::search::pace::Pace;
 
 /// How often the logs are looked at when nobody asks.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -25,7 +26,12 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// Events after which a commit is due in any case.
 const COMMIT_EVENTS: u64 = 200_000;
 /// Lines of one log that are read before the others have their turn.
-const TURN_LINES: u64 = 50_000;
+const TURN_LINES: u64 = 500;
+/// Turns between looking after those who wait.
+const ROUND_TURNS: u64 = 100;
+/// What may wait in a log while requests need the machine. A search waits until it is indexed: some two
+/// seconds.
+const BACKLOG_MAX_BYTES: u64 = 64 << 20;
 /// Lines that are read again, for a day built anew, between looking after the logs.
 const REBUILD_LINES: u64 = 20_000;
 /// How often retention is looked at.
@@ -57,6 +63,8 @@ pub enum Request {
 struct Followed {
     source: Source,
     follower: Follower,
+    /// Up to where somebody waits for it.
+    wanted: Option<End>,
 }
 
 /// Why a turn ended early.
@@ -77,6 +85,7 @@ pub struct Indexer {
     shared: Arc<Shared>,
     followed: Vec<Followed>,
     committed_at: Instant,
+    pace: Pace,
     /// Not before this is written again, after a failure.
     retry_at: Option<Instant>,
     pause: Duration,
@@ -96,13 +105,18 @@ impl Indexer {
                 tracing::warn!(log = %source.path.display(), "the place to go on from is gone; the index reads from the oldest file there is");
             }
             days.set_order(&source.name, Order::of(&source.path)?);
-            followed.push(Followed { source, follower });
+            followed.push(Followed {
+                source,
+                follower,
+                wanted: None,
+            });
         }
         Ok(Indexer {
             days,
             shared,
             followed,
             committed_at: Instant::now(),
+            pace: Pace::default(),
             retry_at: None,
             pause: RETRY_PAUSES.0,
             again: None,
@@ -174,11 +188,11 @@ impl Indexer {
     }
 
     fn work(&mut self, must_commit: bool) -> Result<bool, TantivyError> {
-        self.catch_up()?;
+        let has_more = self.catch_up(must_commit)?;
         if must_commit || self.committed_at.elapsed() >= COMMIT_INTERVAL {
             self.commit()?;
         }
-        self.rebuild()
+        Ok(self.rebuild()? || has_more)
     }
 
     fn commit(&mut self) -> Result<(), TantivyError> {
@@ -204,16 +218,22 @@ impl Indexer {
         }
     }
 
-    /// Reads all logs to their ends, turn by turn.
-    fn catch_up(&mut self) -> Result<(), TantivyError> {
+    /// Reads the logs turn by turn: on and on where the machine has time for it, and to where they end
+    /// now where somebody waits (`must_commit`). Answers whether to go on at once.
+    fn catch_up(&mut self, must_commit: bool) -> Result<bool, TantivyError> {
+        for followed in &mut self.followed {
+            // A log whose end cannot be told is read as long as there is something.
+            followed.wanted = must_commit.then(|| followed.follower.end().unwrap_or_default());
+        }
         let mut waiting: Vec<usize> = (0..self.followed.len()).collect();
-        let mut is_behind = false;
-        while !waiting.is_empty() {
+        let (mut is_behind, mut turns) = (false, 0);
+        while !waiting.is_empty() && (must_commit || turns < ROUND_TURNS) {
+            turns += 1;
             let mut next = Vec::new();
             for index in waiting {
                 match self.turn(index) {
-                    Ok(true) => next.push(index),
-                    Ok(false) => {}
+                    Ok(true) if self.may_go_on(index) => next.push(index),
+                    Ok(_) => {}
                     Err(Trouble::Index(error)) => return Err(error),
                     Err(Trouble::Log(error)) => {
                         is_behind = true;
@@ -229,12 +249,27 @@ impl Indexer {
             waiting = next;
         }
         self.shared.is_behind.store(is_behind, Ordering::Release);
-        Ok(())
+        let behind = self.followed.iter().map(|f| f.follower.behind()).sum();
+        self.shared.metrics.behind.set(gauge(behind));
+        Ok(!waiting.is_empty())
+    }
+
+    /// Whether a log that has more is read on now.
+    fn may_go_on(&mut self, index: usize) -> bool {
+        let Followed {
+            follower, wanted, ..
+        } = &self.followed[index];
+        match wanted {
+            Some(end) => !follower.is_at(end),
+            None => !self.pace.is_crowded() || follower.behind() > BACKLOG_MAX_BYTES,
+        }
     }
 
     /// Reads some lines of one log. Answers whether there is more.
     fn turn(&mut self, index: usize) -> Result<bool, Trouble> {
-        let Followed { source, follower } = &mut self.followed[index];
+        let Followed {
+            source, follower, ..
+        } = &mut self.followed[index];
         let (days, metrics) = (&mut self.days, &self.shared.metrics);
         let (mut lines, mut failed) = (0, None);
         let outcome = follower.read(|line, position| {

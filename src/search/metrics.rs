@@ -23,6 +23,8 @@ pub struct Metrics {
     pub rebuilding: IntGauge,
     /// Bytes on disk.
     pub bytes: IntGauge,
+    /// Bytes of the logs that are not indexed yet.
+    pub behind: IntGauge,
     failures: IntCounterVec,
 }
 
@@ -38,6 +40,7 @@ impl Metrics {
             partitions: catalogue.verbatim_search_partitions.clone(),
             rebuilding: catalogue.verbatim_search_partitions_rebuilding.clone(),
             bytes: catalogue.verbatim_search_index_bytes.clone(),
+            behind: catalogue.verbatim_search_behind_bytes.clone(),
             failures: catalogue.verbatim_search_index_failures_total.clone(),
         }
     }

@@ -23,6 +23,8 @@
 //! - **No tree, no copy**: a document is the line and pointers into it. Free text has no positions, so
 //!   quoted texts find all their words, in any order.
 
+mod pace;
+
 pub mod aggregate;
 pub mod api;
 pub mod days;

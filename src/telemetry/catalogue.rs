@@ -779,6 +779,8 @@ catalogue! {
         "Partitions of the search index that are being built anew from the log.";
     verbatim_search_index_bytes: IntGauge, Alpha, [], NONE,
         "Size of the search index on disk.";
+    verbatim_search_behind_bytes: IntGauge, Alpha, [], NONE,
+        "Bytes of followed logs that wait to be indexed, while requests need the processors or after a failure.";
 }
 
 impl Metrics {

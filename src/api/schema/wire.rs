@@ -245,7 +245,7 @@ fn put_single(out: &mut Vec<u8>, number: u32, value: &Value, schema: &Schema) {
 
 fn put_time(out: &mut Vec<u8>, value: &Value) {
     let parsed = value.as_str().and_then(|text| time::parse(text).ok());
-    if let Some(parsed) = parsed {
+    if let Some(parsed) = parsed.filter(|time| time.timestamp() != ZERO_TIME) {
         put_int(out, 1, parsed.timestamp());
         put_int(out, 2, i64::from(parsed.timestamp_subsec_nanos()));
     }
@@ -520,18 +520,26 @@ fn single_bytes(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
     Ok(found)
 }
 
+/// Go's zero time, which is written as an empty message and shown as null, in seconds.
+const ZERO_TIME: i64 = -62_135_596_800;
+
 fn read_time(bytes: &[u8], schema: &Schema) -> Result<Value, String> {
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
     let (mut seconds, mut nanos) = (0_i64, 0_u32);
     let mut reader = Reader { rest: bytes };
     while let Some((number, item)) = reader.next()? {
         match (number, item) {
             (1, Item::Int(value)) => seconds = value as i64,
-            (2, Item::Int(value)) => nanos = value as u32,
+            (2, Item::Int(value)) if matches!(schema.node, Node::MicroTime) => {
+                nanos = value as u32;
+            }
             _ => {}
         }
     }
     let time: Option<DateTime<Utc>> = match (seconds, nanos) {
-        (0, 0) => None,
+        (ZERO_TIME, 0) => None,
         (seconds, nanos) => DateTime::from_timestamp(seconds, nanos),
     };
     Ok(time.map_or(Value::Null, |time| {
@@ -647,7 +655,8 @@ mod tests {
                     "resources": {"limits": {"cpu": "500m"}}, "livenessProbe": {"httpGet": {"port": "http"}, "periodSeconds": 5},
                     "securityContext": {"runAsUser": -1}}],
                     "volumes": [{"name": "v", "emptyDir": {}}, {"name": "w", "hostPath": {"path": "/", "type": ""}}]},
-                "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": null}]}}),
+                "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": null,
+                    "lastProbeTime": "1970-01-01T00:00:00Z"}]}}),
             ),
             (
                 "",

@@ -145,7 +145,9 @@ pub fn check_field(name: &str) -> Result<&'static str, QueryError> {
         ))
     })?;
     match row.kind {
-        FieldKind::Keyword | FieldKind::Name | FieldKind::Number if row.fast => Ok(row.name),
+        FieldKind::Keyword | FieldKind::Name | FieldKind::Number if row.has_column() => {
+            Ok(row.name)
+        }
         _ => Err(problem(format!("events cannot be grouped by {name:?}"))),
     }
 }

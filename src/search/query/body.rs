@@ -1,7 +1,8 @@
-//! `requestObject.spec.replicas:3`: a value at a path in a body. Bodies are not indexed by path; events
-//! that hold all the words are read and looked into.
+//! `requestObject.spec.replicas:3`, `uri:/api/v1/*`: a value at a path in a body, a long text. These are
+//! not indexed as such; events that hold all the words are read and looked into.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use serde_json::value::RawValue;
 use tantivy::schema::{Field, Value as _};
 use tantivy::{SegmentReader, TantivyDocument};
 
+use crate::audit::event::REASON_ANNOTATION;
 use crate::search::query::compile::{Pattern, wildcard};
 use crate::search::query::filtered::{Check, Look};
 use crate::search::query::glob::Glob;
@@ -34,7 +36,7 @@ enum Wanted {
 }
 
 impl Check for BodyCheck {
-    fn open(&self, reader: &SegmentReader) -> tantivy::Result<Look> {
+    fn open(&self, reader: &SegmentReader) -> tantivy::Result<Option<Look>> {
         let check = self.clone();
         look_into(reader, self.event, move |event| check.matches(event))
     }
@@ -45,9 +47,9 @@ fn look_into(
     reader: &SegmentReader,
     field: Field,
     matches: impl Fn(&[u8]) -> bool + Send + 'static,
-) -> tantivy::Result<Look> {
+) -> tantivy::Result<Option<Look>> {
     let store = reader.get_store_reader(CACHED_BLOCKS)?;
-    Ok(Box::new(move |doc| {
+    Ok(Some(Box::new(move |doc| {
         let Ok(document) = store.get::<TantivyDocument>(doc) else {
             // What cannot be read is found and shown when the event itself is.
             return true;
@@ -55,38 +57,53 @@ fn look_into(
         let event = document.get_first(field);
         let event = event.as_ref().and_then(|v| v.as_bytes());
         matches(event.unwrap_or_default())
-    }))
+    })))
 }
 
-/// Whether an event's request URI is one.
+/// Whether a long text of an event is one.
 #[derive(Clone, Debug)]
-pub(super) struct UriCheck {
+pub(super) struct PhraseCheck {
     event: Field,
+    text: for<'a> fn(&'a Phrases<'_>) -> &'a str,
     wanted: Wanted,
 }
 
-impl UriCheck {
-    pub(super) fn new(event: Field, condition: &Condition) -> Result<Self, QueryError> {
-        Ok(UriCheck {
+/// The long texts of an event.
+#[derive(Deserialize)]
+pub(super) struct Phrases<'a> {
+    #[serde(borrow, default, rename = "requestURI")]
+    uri: Cow<'a, str>,
+    #[serde(borrow, default)]
+    annotations: HashMap<Cow<'a, str>, Cow<'a, str>>,
+}
+
+impl PhraseCheck {
+    /// Looks at the text of the field called `name`.
+    pub(super) fn new(event: Field, name: &str, condition: &Condition) -> Result<Self, QueryError> {
+        Ok(PhraseCheck {
             event,
+            text: match name {
+                "reason" => |phrases| {
+                    let reason = phrases.annotations.get(REASON_ANNOTATION);
+                    reason.map_or("", |text| text)
+                },
+                _ => |phrases| &phrases.uri,
+            },
             wanted: Wanted::of(condition)?,
         })
     }
 
     /// Looks into an event's JSON text.
     pub(super) fn matches(&self, event: &[u8]) -> bool {
-        #[derive(Deserialize)]
-        struct Asked<'a> {
-            #[serde(borrow, default, rename = "requestURI")]
-            uri: Cow<'a, str>,
-        }
-        serde_json::from_slice::<Asked<'_>>(event)
-            .is_ok_and(|asked| !asked.uri.is_empty() && self.wanted.is_text(&asked.uri))
+        serde_json::from_slice::<Phrases<'_>>(event).is_ok_and(|phrases| {
+            let text = (self.text)(&phrases);
+            !text.is_empty() && self.wanted.is_text(text)
+        })
     }
 }
 
-impl Check for UriCheck {
-    fn open(&self, reader: &SegmentReader) -> tantivy::Result<Look> {
+impl Check for PhraseCheck {
+    fn open(&self, reader: &SegmentReader) -> tantivy::Result<Option<Look>> {
         let check = self.clone();
         look_into(reader, self.event, move |event| check.matches(event))
     }

@@ -11,7 +11,8 @@ use tantivy::schema::{Field, IndexRecordOption};
 
 use crate::search::document::{first_key, unique};
 use crate::search::fields::{FIELDS, FieldKind, Fields};
-use crate::search::query::body::{BodyCheck, UriCheck};
+use crate::search::query::body::{BodyCheck, PhraseCheck};
+use crate::search::query::column::{ColumnQuery, Wanted};
 use crate::search::query::filtered::FilteredQuery;
 use crate::search::query::glob::{Glob, GlobQuery};
 use crate::search::query::pipeline::StageQuery;
@@ -33,11 +34,11 @@ pub(super) fn compile(expression: &Expression, fields: &Fields) -> Compiled {
                 FieldKind::Text => free_text(condition, *at, fields),
                 FieldKind::Number | FieldKind::Duration => number(*row, condition, *at, fields),
                 FieldKind::Unique => unique_id(*row, condition, *at, fields),
-                FieldKind::Uri => uri(condition, fields),
+                FieldKind::Phrase => phrase(*row, condition, fields),
                 FieldKind::Time => time(*row, condition, *at, fields),
                 FieldKind::Keyword | FieldKind::Name => keyword(*row, condition, fields),
             },
-            Target::Stage(name) => stage(name, condition, *at, fields),
+            Target::Stage(name) => stage(name, condition, *at),
             Target::Body(member, path) => body(member, path, condition, fields),
         },
     }
@@ -63,21 +64,26 @@ fn term(term: Term) -> Box<dyn Query> {
 }
 
 fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Compiled {
-    let field = fields.at(row);
-    let exists = || ExistsQuery::new(FIELDS[row].name.to_string(), false);
+    let (field, kept) = (fields.at(row), &FIELDS[row]);
+    let exists = || Box::new(ExistsQuery::new(kept.name.to_string(), false));
     match condition {
-        Condition::Text(text) if text.is_empty() && FIELDS[row].fast => Ok(not(Box::new(exists()))),
-        Condition::Word(word) if word == "*" && FIELDS[row].fast => Ok(Box::new(exists())),
-        Condition::Text(text) => Ok(term(Term::from_field_text(field, &in_case(row, text)))),
-        Condition::Word(word) => match wildcard(&in_case(row, word)) {
-            Pattern::Plain(text) => Ok(term(Term::from_field_text(field, &text))),
-            Pattern::Glob(glob) => Ok(glob_query(field, glob)),
-        },
-        Condition::Range(lower, upper) => {
-            let bound = |l: &Option<Limit>| bound(l, |l| Ok(Term::from_field_text(field, &l.text)));
-            Ok(Box::new(RangeQuery::new(bound(lower)?, bound(upper)?)))
-        }
+        Condition::Text(text) if text.is_empty() && kept.has_column() => return Ok(not(exists())),
+        Condition::Word(word) if word == "*" && kept.has_column() => return Ok(exists()),
+        _ => {}
     }
+    let wanted = Wanted::of(row, condition);
+    if !kept.has_terms() {
+        return Ok(Box::new(ColumnQuery::new(kept.name, wanted)));
+    }
+    Ok(match wanted {
+        Wanted::Text(text) => term(Term::from_field_text(field, &text)),
+        Wanted::Pattern(glob) => glob_query(field, glob),
+        Wanted::Range(lower, upper) => {
+            let bound =
+                |bound: Bound<String>| bound.map(|text| Term::from_field_text(field, &text));
+            Box::new(RangeQuery::new(bound(lower), bound(upper)))
+        }
+    })
 }
 
 /// Values of closed sets may be written in any case.
@@ -159,7 +165,7 @@ fn number(row: usize, condition: &Condition, at: usize, fields: &Fields) -> Comp
                 Some(span) => span,
                 None => {
                     let exact = parse(text, at)?;
-                    if matches!(FIELDS[row].name, "code" | "rule") {
+                    if FIELDS[row].has_terms() {
                         return Ok(term(exact));
                     }
                     let same = exact.clone();
@@ -230,12 +236,9 @@ pub(super) fn key_span(condition: &Condition, at: usize) -> Result<(u64, u64), Q
 }
 
 /// `latency.store:>100ms`: stages called `store` or `store/…`.
-fn stage(name: &str, condition: &Condition, at: usize, fields: &Fields) -> Compiled {
+fn stage(name: &str, condition: &Condition, at: usize) -> Compiled {
     let (least, most) = micros_span(condition, at)?;
-    let whole = term(Term::from_field_text(fields.pipeline, name));
-    let part = Glob::new().text(name).text("/").any_text();
-    let ran = BooleanQuery::union(vec![whole, glob_query(fields.pipeline, part)]);
-    Ok(Box::new(StageQuery::new(Box::new(ran), name, least, most)))
+    Ok(Box::new(StageQuery::new(name, least, most)))
 }
 
 /// Durations in microseconds, both ends included.
@@ -280,7 +283,7 @@ pub(super) fn whole_text(condition: &Condition, at: usize) -> Result<String, Que
 }
 
 /// `uri:/api/v1/*`: events that have the words, or words that hold their pieces, are looked at.
-fn uri(condition: &Condition, fields: &Fields) -> Compiled {
+fn phrase(row: usize, condition: &Condition, fields: &Fields) -> Compiled {
     let pieces = match condition {
         Condition::Text(text) => words::of(text).into_iter().map(|w| (w, true)).collect(),
         Condition::Word(word) => pieces(word),
@@ -298,7 +301,7 @@ fn uri(condition: &Condition, fields: &Fields) -> Compiled {
         true => Box::new(AllQuery),
         false => Box::new(BooleanQuery::new(clauses)),
     };
-    let check = UriCheck::new(fields.event, condition)?;
+    let check = PhraseCheck::new(fields.event, FIELDS[row].name, condition)?;
     Ok(Box::new(FilteredQuery { candidates, check }))
 }
 

@@ -10,8 +10,8 @@ pub(super) type Look = Box<dyn FnMut(DocId) -> bool + Send>;
 
 /// What decides about each candidate.
 pub(super) trait Check: Clone + fmt::Debug + Send + Sync + 'static {
-    /// Prepares for a segment.
-    fn open(&self, reader: &SegmentReader) -> tantivy::Result<Look>;
+    /// Prepares for a segment; `None` where nothing in it can pass.
+    fn open(&self, reader: &SegmentReader) -> tantivy::Result<Option<Look>>;
 }
 
 /// The candidates that pass a check.
@@ -55,10 +55,10 @@ impl<C: Check> Weight for FilteredWeight<C> {
         if candidates.doc() == TERMINATED {
             return Ok(Box::new(EmptyScorer));
         }
-        let mut filtered = Filtered {
-            candidates,
-            look: self.check.open(reader)?,
+        let Some(look) = self.check.open(reader)? else {
+            return Ok(Box::new(EmptyScorer));
         };
+        let mut filtered = Filtered { candidates, look };
         filtered.settle();
         Ok(Box::new(filtered))
     }

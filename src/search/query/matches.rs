@@ -8,9 +8,10 @@ use tantivy::schema::Field;
 
 use crate::search::document::{EventDocument, unique};
 use crate::search::fields::{FIELDS, FieldKind, Fields};
-use crate::search::query::body::{BodyCheck, UriCheck};
+use crate::search::query::body::{BodyCheck, PhraseCheck};
+use crate::search::query::column::Wanted;
 use crate::search::query::compile::{
-    Pattern, in_case, key_span, micros_span, number_of, whole_text, wildcard, wildcard_hundred,
+    Pattern, key_span, micros_span, number_of, whole_text, wildcard, wildcard_hundred,
 };
 use crate::search::query::glob::Glob;
 use crate::search::query::{Condition, Expression, Limit, QueryError, Target};
@@ -26,9 +27,7 @@ enum Node {
     And(Vec<Node>),
     Or(Vec<Node>),
     Not(Box<Node>),
-    Text(Field, String),
-    Pattern(Field, Glob),
-    TextRange(Field, Bound<String>, Bound<String>),
+    Keyword(Field, Wanted),
     Number(Field, Bound<u64>, Bound<u64>),
     /// All of these words.
     Words(Field, Vec<String>),
@@ -38,7 +37,7 @@ enum Node {
     Exists(Field),
     Stage(StageSpan),
     Body(BodyCheck),
-    Uri(UriCheck),
+    Phrase(PhraseCheck),
 }
 
 /// Stages of a name that take a time together.
@@ -81,13 +80,16 @@ fn node(expression: &Expression, fields: &Fields) -> Result<Node, QueryError> {
                     let (least, most) = (Bound::Included(hash), Bound::Included(hash));
                     Node::Number(fields.at(*row), least, most)
                 }
-                FieldKind::Uri => Node::Uri(UriCheck::new(fields.event, condition)?),
+                FieldKind::Phrase => {
+                    let name = FIELDS[*row].name;
+                    Node::Phrase(PhraseCheck::new(fields.event, name, condition)?)
+                }
                 FieldKind::Time => {
                     let (from, to) = key_span(condition, *at)?;
                     let (from, to) = (Bound::Included(from), Bound::Excluded(to));
                     Node::Number(fields.key, from, to)
                 }
-                FieldKind::Keyword | FieldKind::Name => keyword(*row, condition, fields)?,
+                FieldKind::Keyword | FieldKind::Name => keyword(*row, condition, fields),
             },
             Target::Stage(stage) => {
                 let (least, most) = micros_span(condition, *at)?;
@@ -106,27 +108,15 @@ fn node(expression: &Expression, fields: &Fields) -> Result<Node, QueryError> {
     })
 }
 
-fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Result<Node, QueryError> {
-    let field = fields.at(row);
-    Ok(match condition {
-        Condition::Text(text) if text.is_empty() && FIELDS[row].fast => {
+fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Node {
+    let (field, has_column) = (fields.at(row), FIELDS[row].has_column());
+    match condition {
+        Condition::Text(text) if text.is_empty() && has_column => {
             Node::Not(Box::new(Node::Exists(field)))
         }
-        Condition::Word(word) if word == "*" && FIELDS[row].fast => Node::Exists(field),
-        Condition::Text(text) => Node::Text(field, in_case(row, text)),
-        Condition::Word(word) => match wildcard(&in_case(row, word)) {
-            Pattern::Plain(text) => Node::Text(field, text),
-            Pattern::Glob(glob) => Node::Pattern(field, glob),
-        },
-        Condition::Range(lower, upper) => {
-            let bound = |limit: &Option<Limit>| match limit {
-                None => Bound::Unbounded,
-                Some(limit) if limit.is_inclusive => Bound::Included(limit.text.clone()),
-                Some(limit) => Bound::Excluded(limit.text.clone()),
-            };
-            Node::TextRange(field, bound(lower), bound(upper))
-        }
-    })
+        Condition::Word(word) if word == "*" && has_column => Node::Exists(field),
+        _ => Node::Keyword(field, Wanted::of(row, condition)),
+    }
 }
 
 fn number(
@@ -193,21 +183,14 @@ impl Node {
             Node::And(parts) => parts.iter().all(|p| p.matches(document)),
             Node::Or(parts) => parts.iter().any(|p| p.matches(document)),
             Node::Not(inner) => !inner.matches(document),
-            Node::Text(field, text) => document.texts(*field).any(|t| t == text),
-            Node::Pattern(field, glob) => document.texts(*field).any(|t| glob.fits(t)),
-            Node::TextRange(field, lower, upper) => {
-                let bounds = (as_str(lower), as_str(upper));
-                document
-                    .texts(*field)
-                    .any(|t| std::ops::RangeBounds::<str>::contains(&bounds, t))
-            }
+            Node::Keyword(field, wanted) => document.texts(*field).any(|t| wanted.is(t)),
             Node::Number(field, lower, upper) => document
                 .numbers(*field)
                 .any(|n| std::ops::RangeBounds::contains(&(*lower, *upper), &n)),
             Node::Exists(field) => document.has(*field),
             Node::Stage(span) => span.matches(document),
             Node::Body(check) => check.matches(document.line().as_bytes()),
-            Node::Uri(check) => check.matches(document.line().as_bytes()),
+            Node::Phrase(check) => check.matches(document.line().as_bytes()),
             Node::Words(field, words) => {
                 let mut missing: Vec<&str> = words.iter().map(String::as_str).collect();
                 for text in document.texts(*field) {
@@ -239,14 +222,6 @@ impl StageSpan {
     }
 }
 
-fn as_str(bound: &Bound<String>) -> Bound<&str> {
-    match bound {
-        Bound::Unbounded => Bound::Unbounded,
-        Bound::Included(text) => Bound::Included(text),
-        Bound::Excluded(text) => Bound::Excluded(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,7 +232,7 @@ mod tests {
     /// Two events that differ in most of what can be asked.
     const EVENTS: [&str; 2] = [
         r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/x/pods/web-1","verb":"delete","user":{"username":"alice","groups":["dev","ops"]},"sourceIPs":["10.0.0.1"],"userAgent":"kubectl/v1.36","objectRef":{"resource":"pods","namespace":"x","name":"web-1","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":403,"reason":"Forbidden","message":"pods is Forbidden"},"requestReceivedTimestamp":"2026-01-01T00:00:01.000000Z","stageTimestamp":"2026-01-01T00:00:01.700000Z"}"#,
-        r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"a-2","stage":"ResponseComplete","requestURI":"/apis/apps/v1/deployments","verb":"list","user":{"username":"system:admin"},"objectRef":{"resource":"deployments","apiGroup":"apps","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:02.000000Z","requestObject":{"spec":{"replicas":3,"template":{"spec":{"containers":[{"image":"nginx:1.25"}]}}}},"stageTimestamp":"2026-01-01T00:00:02.000100Z","annotations":{"audit.verbatim.dev/stages":"{\"stages\":[[\"authentication\",0,10,\"ok\"],[\"store/get\",10,200000,\"ok\"]]}"}}"#,
+        r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"a-2","stage":"ResponseComplete","requestURI":"/apis/apps/v1/deployments","verb":"list","user":{"username":"system:admin"},"objectRef":{"resource":"deployments","apiGroup":"apps","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:02.000000Z","requestObject":{"spec":{"replicas":3,"template":{"spec":{"containers":[{"image":"nginx:1.25"}]}}}},"stageTimestamp":"2026-01-01T00:00:02.000100Z","annotations":{"authorization.k8s.io/reason":"RBAC: allowed","audit.verbatim.dev/stages":"{\"stages\":[[\"authentication\",0,10,\"ok\"],[\"store/get\",10,200000,\"ok\"]]}"}}"#,
     ];
 
     #[tokio::test]
@@ -300,6 +275,13 @@ mod tests {
             "auditID:a-2",
             "-auditID:\"a-2\"",
             "stage:responsecomplete",
+            "stage:Panic",
+            "-stage:[A TO Q]",
+            "stage:*complete userGroup:o?s",
+            "reason:\"RBAC: allowed\"",
+            "reason:rbac*",
+            "reason:RBAC*",
+            "-reason:*",
             "level:request",
             "forbidden",
             "\"pods is\"",

@@ -7,6 +7,7 @@
 //! value in a body.
 
 mod body;
+mod column;
 mod compile;
 mod filtered;
 mod glob;
