@@ -18,6 +18,11 @@
 //!   keeps a journal in its data directory for this.
 //! - **Commit on demand**: searches ask for it; otherwise every few seconds. Rejected: a commit each
 //!   half second, which costs two cores 4% for readers who are not there.
+//! - **Requests come first**: while they take the whole machine, up to 64 MB of events wait in the log
+//!   (`verbatim_search_behind_bytes`) and the indexer takes small turns, see `pace`. A search has it
+//!   go on at once, so nothing is missing in an answer; it waits for what was behind.
+//! - **Columns instead of terms** for keywords that have few values: most events have the common
+//!   ones, and looking through a column finds the others.
 //! - **Sort key** `key` = microseconds << 12 | what tells events of one microsecond apart: one column
 //!   orders, pages and filters by time. It is made of the event alone, so it survives rebuilding.
 //! - **No tree, no copy**: a document is the line and pointers into it. Free text has no positions, so
