@@ -3,11 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use prometheus::Histogram;
-
 use crate::admission::{Admission, AdmissionPlugin, Operation};
 use crate::api::status::Status;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Histogram, Metrics};
 
 /// The plugins in order.
 #[derive(Default)]

@@ -141,9 +141,16 @@ impl Recorder {
         &self.metrics
     }
 
-    /// Decides about a request and notes the decisions in the context. Counts its level.
+    /// Decides about a request and begins to record it.
     pub fn evaluate(&self, ctx: &mut RequestContext) -> Recording {
-        let table = self.table.load_full();
+        self.decide(ctx);
+        self.begin(ctx)
+    }
+
+    /// Decides about a request and notes the decisions in the context. Counts its level, which it
+    /// answers.
+    pub fn decide(&self, ctx: &mut RequestContext) -> AuditLevel {
+        let table = self.table.load();
         table.decide(ctx);
         if table.groups.iter().any(|g| g.policy.is_some()) {
             self.metrics.level(ctx.audit.level);
@@ -152,6 +159,16 @@ impl Recorder {
             if let Some(counter) = decision.rule.and_then(|rule| counters.get(rule)) {
                 counter.inc();
             }
+        }
+        ctx.audit.level
+    }
+
+    /// Begins to record a request that has been decided about.
+    pub fn begin(&self, ctx: &mut RequestContext) -> Recording {
+        let table = self.table.load_full();
+        if table.generation != ctx.audit.policy_generation {
+            // Its own groups are gone: what is in force now decides.
+            table.decide(ctx);
         }
         table.recording(ctx)
     }
@@ -288,12 +305,7 @@ impl Recorder {
             code = 504;
             ctx.audit.response_status = serde_json::from_slice(TIMEOUT).ok();
         }
-        let table = self.table.load_full();
-        if table.generation != ctx.audit.policy_generation {
-            // Its own groups are gone: what is in force now decides about its last event.
-            table.decide(ctx);
-        }
-        let recording = table.recording(ctx);
+        let recording = self.begin(ctx);
         let response = Response {
             code,
             ..Response::default()

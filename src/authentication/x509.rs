@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -109,7 +110,7 @@ fn build(pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, CaError> {
 pub struct ClientCertificates {
     ca: Arc<ClientCa>,
     metrics: Option<Arc<Metrics>>,
-    verified: DashMap<[u8; 32], (Instant, Arc<Authenticated>)>,
+    verified: DashMap<[u8; 32], (Instant, Arc<Authenticated>), RandomState>,
 }
 
 impl ClientCertificates {
@@ -118,7 +119,7 @@ impl ClientCertificates {
         ClientCertificates {
             ca,
             metrics,
-            verified: DashMap::new(),
+            verified: DashMap::default(),
         }
     }
 }

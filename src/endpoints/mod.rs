@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::header::ACCEPT;
 use serde_json::Value;
 
 use crate::api::status::Status;
@@ -199,7 +200,7 @@ impl Endpoints {
         } else {
             OBJECT
         };
-        let accept = request.ctx.header("accept").unwrap_or("");
+        let accept = request.ctx.header(ACCEPT).unwrap_or("");
         if !router_accepts(accept, produces) {
             return Some(router_not_acceptable(produces));
         }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use bytes::Bytes;
+use http::header::ACCEPT_ENCODING;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -333,7 +334,7 @@ pub async fn compress(ctx: &RequestContext, mut response: ApiResponse) -> ApiRes
 }
 
 fn accepts_gzip(ctx: &RequestContext) -> bool {
-    let accept = ctx.header("accept-encoding").unwrap_or("");
+    let accept = ctx.header(ACCEPT_ENCODING).unwrap_or("");
     accept.split(',').any(|clause| clause.trim() == "gzip")
 }
 

@@ -51,15 +51,15 @@ impl Filter for Audit {
         "audit"
     }
 
-    fn before<'a>(&'a self, _: &'a mut ApiRequest) -> Step<'a> {
-        Step::Around
+    fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
+        match self.recorder.decide(&mut request.ctx) {
+            AuditLevel::None => Step::Pass,
+            _ => Step::Around,
+        }
     }
 
     async fn around(&self, request: &mut ApiRequest, next: Next<'_>) -> ApiResponse {
-        let recording = self.recorder.evaluate(&mut request.ctx);
-        if recording.level() == AuditLevel::None {
-            return next.run(request).await;
-        }
+        let recording = self.recorder.begin(&mut request.ctx);
         let began = request.ctx.stages.begin("audit");
         let run = Run {
             recorder: self.recorder.clone(),

@@ -49,7 +49,6 @@ impl Authorization {
         &self,
         ctx: &mut RequestContext,
         began: Instant,
-        user: &UserInfo,
         mut decision: Decision,
     ) -> Option<ApiResponse> {
         for asked in decision.asked.drain(..) {
@@ -58,7 +57,7 @@ impl Authorization {
                 .end(stage, asked.began, asked.outcome, asked.reason);
         }
         if decision.verdict == Verdict::Allow {
-            let reason = decision.reason.clone();
+            let reason = decision.reason.as_str();
             ctx.audit.annotate("authorization.k8s.io/decision", "allow");
             ctx.audit.annotate("authorization.k8s.io/reason", reason);
             let stages = &mut ctx.stages;
@@ -79,7 +78,8 @@ impl Authorization {
             let code = StatusCode::INTERNAL_SERVER_ERROR;
             return Some(ApiResponse::text(code, format!("{body}\n")));
         }
-        let status = forbidden(&Attributes::of(&ctx.info, user), &decision.reason);
+        let user = ctx.user();
+        let status = forbidden(&Attributes::of(&ctx.info, &user), &decision.reason);
         ctx.audit
             .annotate("authorization.k8s.io/decision", "forbid");
         ctx.audit
@@ -98,17 +98,21 @@ impl Filter for Authorization {
     fn before<'a>(&'a self, request: &'a mut ApiRequest) -> Step<'a> {
         let ctx = &mut request.ctx;
         let began = ctx.stages.begin("authorization");
-        let user = ctx.user();
-        let decision = self.authorizer.at_once(&Attributes::of(&ctx.info, &user));
+        let ask = |user: &UserInfo| self.authorizer.at_once(&Attributes::of(&ctx.info, user));
+        let decision = match &ctx.user {
+            Some(user) => ask(user),
+            None => ask(&UserInfo::anonymous()),
+        };
         match decision {
-            Some(decision) => match self.apply(ctx, began, &user, decision) {
+            Some(decision) => match self.apply(ctx, began, decision) {
                 None => Step::Pass,
                 Some(response) => Step::Answer(response),
             },
             None => Step::Wait(Box::pin(async move {
+                let user = ctx.user();
                 let attributes = Attributes::of(&ctx.info, &user);
                 let decision = self.authorizer.authorize(&attributes).await;
-                self.apply(ctx, began, &user, decision)
+                self.apply(ctx, began, decision)
             })),
         }
     }

@@ -4,6 +4,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use http::header::USER_AGENT;
+
 use super::Filter;
 use crate::request::{ApiRequest, ApiResponse, RequestContext};
 
@@ -26,7 +28,7 @@ impl Filter for HttpLogging {
             verb = %ctx.info.verb,
             uri = %ctx.uri,
             latency_ms = elapsed.as_secs_f64() * 1e3,
-            user_agent = ctx.header("user-agent").unwrap_or(""),
+            user_agent = ctx.header(USER_AGENT).unwrap_or(""),
             audit_id = %ctx.audit_id,
             peer = ?ctx.peer,
             status,

@@ -13,11 +13,10 @@ use bytes::Bytes;
 use futures::Stream;
 use http::Method;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use prometheus::Histogram;
 
 use super::Filter;
 use crate::request::{ApiRequest, ApiResponse, Body, ByteStream, RequestContext, RequestInfo};
-use crate::telemetry::{Metrics, RequestLabels, RequestSeries};
+use crate::telemetry::{Histogram, Metrics, RequestLabels, RequestSeries};
 
 /// Whether a (group, version, resource) is served.
 pub type KnownResource = Arc<dyn Fn(&str, &str, &str) -> bool + Send + Sync>;

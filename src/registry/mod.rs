@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use serde_json::Value;
 
 use crate::admission::AdmissionChain;
@@ -87,7 +88,7 @@ pub struct Registry {
     storage: Arc<dyn Storage>,
     options: RegistryOptions,
     check: Arc<RevisionCheck>,
-    caches: DashMap<String, Arc<Cacher>>,
+    caches: DashMap<String, Arc<Cacher>, RandomState>,
     trees: trees::Trees,
     admission: OnceLock<AdmissionChain>,
 }
@@ -123,7 +124,7 @@ impl Registry {
             check: RevisionCheck::new(storage.clone()),
             storage,
             options,
-            caches: DashMap::new(),
+            caches: DashMap::default(),
             trees: trees::Trees::new(),
             admission: OnceLock::new(),
         })
@@ -165,12 +166,17 @@ impl Registry {
 
     /// Key of an object.
     pub fn key(&self, target: &Target) -> String {
-        let prefix = self.prefix(&target.resource);
-        if target.resource.namespaced {
-            format!("{prefix}{}/{}", target.namespace, target.name)
-        } else {
-            format!("{prefix}{}", target.name)
+        let (root, row) = (&*self.options.root, &target.resource);
+        let namespace = row.namespaced.then_some(&*target.namespace);
+        let parts = [Some(root), Some(&row.storage_prefix), namespace];
+        let length: usize = parts.iter().flatten().map(|part| part.len() + 1).sum();
+        let mut key = String::with_capacity(length + target.name.len());
+        for part in parts.into_iter().flatten() {
+            key.push_str(part);
+            key.push('/');
         }
+        key.push_str(&target.name);
+        key
     }
 
     /// The watch cache of a row, started when it is first asked for.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use http::header::AsHeaderName;
 use http::{HeaderMap, Method, Uri, Version};
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
@@ -102,8 +103,12 @@ pub struct AuditState {
 }
 
 impl AuditState {
-    /// Adds an annotation; the first value of a key stays.
+    /// Adds an annotation; the first value of a key stays. Nothing is kept for an event that is known not
+    /// to come.
     pub fn annotate(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+        if self.level == AuditLevel::None && !self.decisions.is_empty() {
+            return;
+        }
         let (key, value) = (key.into(), value.into());
         match self.annotations.iter().find(|(k, _)| *k == key) {
             None => self.annotations.push((key, value)),
@@ -209,7 +214,7 @@ impl RequestContext {
     }
 
     /// A header as text, if it is there and is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }

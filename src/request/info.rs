@@ -1,7 +1,10 @@
 //! `RequestInfo`: what a URL and method ask for (contract/handler_chain.md §3, audit.md §4).
 
+use std::borrow::Cow;
+
 use http::Method;
 use percent_encoding::percent_decode_str;
+use smallvec::SmallVec;
 
 /// The parsed request line. For non-resource requests only `verb` and `path` are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,25 +49,21 @@ const NAMESPACE_SUBRESOURCES: [&str; 2] = ["status", "finalize"];
 impl RequestInfo {
     /// Parses method, raw path and raw query.
     pub fn parse(method: &Method, raw_path: &str, query: &str) -> Result<Self, RequestInfoError> {
-        let path = percent_decode_str(raw_path)
-            .decode_utf8_lossy()
-            .into_owned();
-        let mut info = RequestInfo::default();
-        let trimmed = path.trim_matches('/');
-        let all: Vec<&str> = if trimmed.is_empty() {
-            Vec::new()
-        } else {
-            trimmed.split('/').collect()
+        let path = match memchr::memchr(b'%', raw_path.as_bytes()) {
+            None => Cow::Borrowed(raw_path),
+            Some(_) => percent_decode_str(raw_path).decode_utf8_lossy(),
         };
+        let mut info = RequestInfo::default();
+        let all = segments(path.trim_matches('/'));
         let is_api = matches!(all.first(), Some(&"api") | Some(&"apis"));
         if all.len() < 3 || !is_api {
-            return Ok(plain(method, path));
+            return Ok(plain(method, &path));
         }
         info.prefix = all[0].to_string();
         let mut parts = &all[1..];
         if info.prefix == "apis" {
             if parts.len() < 3 {
-                return Ok(plain(method, path));
+                return Ok(plain(method, &path));
             }
             info.group = parts[0].to_string();
             parts = &parts[1..];
@@ -111,7 +110,7 @@ impl RequestInfo {
         if let Some(resource) = parts.first() {
             info.resource = resource.to_string();
         }
-        info.path = path;
+        info.path = path.to_string();
         info.read_list_options(query);
         Ok(info)
     }
@@ -162,11 +161,26 @@ impl RequestInfo {
     }
 }
 
+/// The parts of a path between slashes; none of an empty one.
+fn segments(path: &str) -> SmallVec<[&str; 12]> {
+    let mut parts = SmallVec::new();
+    if path.is_empty() {
+        return parts;
+    }
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'/', path.as_bytes()) {
+        parts.push(&path[start..end]);
+        start = end + 1;
+    }
+    parts.push(&path[start..]);
+    parts
+}
+
 /// A path that is no resource's.
-fn plain(method: &Method, path: String) -> RequestInfo {
+fn plain(method: &Method, path: &str) -> RequestInfo {
     RequestInfo {
         verb: method.as_str().to_ascii_lowercase(),
-        path,
+        path: path.to_string(),
         ..RequestInfo::default()
     }
 }

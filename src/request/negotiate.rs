@@ -5,6 +5,7 @@
 //! (contract/verbs.md §12, golden 19-negotiation).
 
 use bytes::Bytes;
+use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -171,7 +172,7 @@ pub fn negotiate(
     encodings: &[Encoding],
     transforms: bool,
 ) -> Result<Negotiated, Status> {
-    let accept = ctx.header("accept").unwrap_or("");
+    let accept = ctx.header(ACCEPT).unwrap_or("");
     let pretty = wants_pretty(ctx);
     // What most clients say is told without taking it apart.
     let is_json = accept == "application/json" && encodings.contains(&Encoding::Json);
@@ -236,7 +237,7 @@ pub fn wants_pretty(ctx: &RequestContext) -> bool {
     match ctx.query_value("pretty") {
         Some(value) => !matches!(&*value, "false" | "0"),
         None => {
-            let agent = ctx.header("user-agent").unwrap_or("");
+            let agent = ctx.header(USER_AGENT).unwrap_or("");
             ["curl", "Wget", "Mozilla/5.0"]
                 .iter()
                 .any(|p| agent.starts_with(p))

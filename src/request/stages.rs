@@ -43,6 +43,10 @@ pub struct Stage {
     pub reason: Cow<'static, str>,
 }
 
+/// Stages there is room for from the beginning, more than reads have. What is larger than a kilobyte
+/// takes the allocator a good deal longer.
+const STAGES: usize = 9;
+
 /// All stages of one request, in the order they finished.
 #[derive(Clone, Debug)]
 pub struct StageTrace {
@@ -58,7 +62,7 @@ impl StageTrace {
     pub fn start() -> Self {
         StageTrace {
             start: Instant::now(),
-            stages: Vec::with_capacity(12),
+            stages: Vec::with_capacity(STAGES),
             open: SmallVec::new(),
         }
     }
@@ -170,6 +174,9 @@ impl StageTrace {
             let rest = stage.name.strip_prefix(name);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
+        if !self.stages.iter().any(|stage| is_named(&stage)) {
+            return Duration::ZERO;
+        }
         let named = self.stages.iter().filter(is_named);
         let spans = named.map(|s| (s.offset, s.offset + s.duration));
         let mut spans: SmallVec<[(Duration, Duration); 8]> = spans.collect();

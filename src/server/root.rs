@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::health::{Health, HealthEndpoint};
@@ -34,12 +34,17 @@ pub(super) struct Root {
     pub(super) api: Arc<dyn Endpoint>,
 }
 
-#[async_trait]
 impl Endpoint for Root {
-    async fn handle(&self, request: &mut ApiRequest) -> ApiResponse {
+    /// Written without the macro: a box around that of the API's would be one more for every request.
+    fn handle<'a, 'b, 'c>(&'a self, request: &'b mut ApiRequest) -> BoxFuture<'c, ApiResponse>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
         match request.ctx.info.is_resource {
-            true => self.api.handle(request).await,
-            false => Box::pin(self.plain_path(request)).await,
+            true => self.api.handle(request),
+            false => Box::pin(self.plain_path(request)),
         }
     }
 }

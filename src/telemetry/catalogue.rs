@@ -3,19 +3,18 @@
 //! The table makes one public field of [`Metrics`] per family. A family whose label sets are unused
 //! is not shown. To add a family, add a row; nothing else.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, TextEncoder,
+    Encoder, Gauge, GaugeVec, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, TextEncoder,
 };
 
+use super::histogram::{self, Histogram, HistogramVec};
 use super::process;
-use super::requests::RequestSeries;
+use super::requests::AllSeries;
 use super::summary::SummaryVec;
 
 /// Upstream's stability level of a family; it is the start of the help text.
@@ -101,7 +100,7 @@ family! {
     Gauge => |row| Gauge::with_opts(row.opts());
     GaugeVec => |row| GaugeVec::new(row.opts(), row.labels);
     Histogram => |row| Histogram::with_opts(row.histogram());
-    HistogramVec => |row| HistogramVec::new(row.histogram(), row.labels);
+    HistogramVec => |row| histogram::family(row.histogram(), row.labels);
     SummaryVec => |row| SummaryVec::new(row.opts(), row.labels);
 }
 
@@ -110,7 +109,7 @@ macro_rules! catalogue {
         /// Every metric family. Cheap to share (`Arc<Metrics>`); each field is a handle.
         pub struct Metrics {
             collectors: Vec<(Stability, Box<dyn Collector>)>,
-            pub(super) request_series: RwLock<HashMap<u64, Vec<Arc<RequestSeries>>>>,
+            pub(super) request_series: AllSeries,
             $(
                 #[doc = $help]
                 #[doc = concat!("\n\nLabels:" $(, " `", $label, "`")*)]
@@ -141,7 +140,7 @@ macro_rules! catalogue {
                 )*
                 let metrics = Metrics {
                     collectors,
-                    request_series: RwLock::default(),
+                    request_series: AllSeries::default(),
                     $($name,)*
                 };
                 metrics.describe_itself(hidden);

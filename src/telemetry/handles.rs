@@ -6,7 +6,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec};
+
+use super::{Histogram, HistogramVec};
 
 /// A counter by one label.
 pub struct Counters<const N: usize> {

@@ -10,6 +10,7 @@
 
 mod catalogue;
 mod handles;
+mod histogram;
 pub mod logging;
 mod process;
 mod requests;
@@ -17,6 +18,7 @@ mod summary;
 
 pub use catalogue::{Metrics, Stability};
 pub use handles::{Counters, Outcomes};
+pub use histogram::{Histogram, HistogramVec};
 pub use requests::{RequestLabels, RequestSeries};
 pub use summary::SummaryVec;
 

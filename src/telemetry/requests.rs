@@ -1,13 +1,15 @@
 //! The request families' hot path: one look-up per request, no allocation once a series exists.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::RwLock;
-use prometheus::{Histogram, IntCounter, IntGauge};
+use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
+use prometheus::{IntCounter, IntGauge};
 
-use super::Metrics;
+use super::{Histogram, Metrics};
 
 /// Label values of one request (contract/metrics.md, label value rules).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +40,21 @@ pub struct RequestSeries {
     sli_duration: OnceLock<Histogram>,
     response_sizes: OnceLock<Histogram>,
     long_running: OnceLock<IntGauge>,
-    counters: RwLock<Vec<(u16, IntCounter)>>,
+    counters: [OnceLock<(u16, IntCounter)>; CODES],
+}
+
+/// Status codes of one label set whose counters are at hand; others are looked up.
+const CODES: usize = 8;
+
+/// All series there are, by the hash of their labels. Replaced as a whole when one is added: label sets
+/// are few, and a request that looks its own up takes no lock.
+#[derive(Default)]
+pub(super) struct AllSeries(ArcSwap<SeriesMap>);
+
+type SeriesMap = HashMap<u64, Vec<Arc<RequestSeries>>, RandomState>;
+
+fn find<'a>(all: &'a SeriesMap, key: u64, values: [&str; 8]) -> Option<&'a Arc<RequestSeries>> {
+    all.get(&key)?.iter().find(|series| series.is(values))
 }
 
 impl RequestLabels<'_> {
@@ -59,33 +75,36 @@ impl RequestLabels<'_> {
 impl Metrics {
     /// The series of `labels`, made when first asked for.
     pub fn request_series(&self, labels: &RequestLabels<'_>) -> Arc<RequestSeries> {
-        let mut hasher = DefaultHasher::new();
-        labels.hash(&mut hasher);
-        let key = hasher.finish();
+        self.with_series(labels, Arc::clone)
+    }
+
+    /// Lends them, which shares no counter with other requests of the same labels.
+    fn with_series<T>(
+        &self,
+        labels: &RequestLabels<'_>,
+        borrow: impl FnOnce(&Arc<RequestSeries>) -> T,
+    ) -> T {
+        let all = self.request_series.0.load();
+        let key = all.hasher().hash_one(labels);
         let values = labels.values();
-        let found = |list: &Vec<Arc<RequestSeries>>| {
-            list.iter()
-                .find(|s| s.owned.iter().map(String::as_str).eq(values))
-                .cloned()
-        };
-        if let Some(series) = self.request_series.read().get(&key).and_then(found) {
-            return series;
+        match find(&all, key, values) {
+            Some(series) => borrow(series),
+            None => borrow(&self.add_series(key, values)),
         }
-        let mut all = self.request_series.write();
-        let list = all.entry(key).or_default();
-        if let Some(series) = found(list) {
-            return series;
-        }
-        let series = Arc::new(RequestSeries {
-            owned: values.map(str::to_string),
-            duration: OnceLock::new(),
-            sli_duration: OnceLock::new(),
-            response_sizes: OnceLock::new(),
-            long_running: OnceLock::new(),
-            counters: RwLock::default(),
+    }
+
+    fn add_series(&self, key: u64, values: [&str; 8]) -> Arc<RequestSeries> {
+        let new = Arc::new(RequestSeries::new(values));
+        let mut kept = new.clone();
+        self.request_series.0.rcu(|all| {
+            let mut more = SeriesMap::clone(all);
+            kept = find(&more, key, values).unwrap_or(&new).clone();
+            if Arc::ptr_eq(&kept, &new) {
+                more.entry(key).or_default().push(new.clone());
+            }
+            more
         });
-        list.push(series.clone());
-        series
+        kept
     }
 
     /// Records a finished request. `own` is its duration without the time spent in webhooks and in
@@ -98,48 +117,52 @@ impl Metrics {
         own: Duration,
         bytes: u64,
     ) {
-        let series = self.request_series(labels);
-        self.count(&series, code);
-        series
-            .duration
-            .get_or_init(|| {
+        self.with_series(labels, |series| {
+            self.count(series, code);
+            let durations = || {
                 self.apiserver_request_duration_seconds
                     .with_label_values(&series.values())
-            })
-            .observe(elapsed.as_secs_f64());
-        if labels.dry_run.is_empty() {
-            series
-                .sli_duration
-                .get_or_init(|| {
+            };
+            let seconds = elapsed.as_secs_f64();
+            series.duration.get_or_init(durations).observe(seconds);
+            if labels.dry_run.is_empty() {
+                let durations = || {
                     self.apiserver_request_sli_duration_seconds
                         .with_label_values(&series.without_dry_run())
-                })
-                .observe(own.as_secs_f64());
-        }
-        if matches!(labels.verb, "GET" | "LIST") {
-            series
-                .response_sizes
-                .get_or_init(|| {
+                };
+                let seconds = own.as_secs_f64();
+                series.sli_duration.get_or_init(durations).observe(seconds);
+            }
+            if matches!(labels.verb, "GET" | "LIST") {
+                let sizes = || {
                     self.apiserver_response_sizes
                         .with_label_values(&series.without_dry_run())
-                })
-                .observe(bytes as f64);
-        }
+                };
+                series
+                    .response_sizes
+                    .get_or_init(sizes)
+                    .observe(bytes as f64);
+            }
+        });
     }
 
     /// Counts a request in `apiserver_request_total` only (rejected before a handler saw it).
     pub fn count_request(&self, labels: &RequestLabels<'_>, code: u16) {
-        let series = self.request_series(labels);
-        self.count(&series, code);
+        self.with_series(labels, |series| self.count(series, code));
     }
 
     fn count(&self, series: &RequestSeries, code: u16) {
-        let counters = series.counters.read();
-        if let Some((_, counter)) = counters.iter().find(|(c, _)| *c == code) {
-            counter.inc();
-            return;
+        for slot in &series.counters {
+            let (known, counter) = slot.get_or_init(|| (code, self.counter(series, code)));
+            if *known == code {
+                counter.inc();
+                return;
+            }
         }
-        drop(counters);
+        self.counter(series, code).inc();
+    }
+
+    fn counter(&self, series: &RequestSeries, code: u16) -> IntCounter {
         let [
             component,
             dry_run,
@@ -151,7 +174,7 @@ impl Metrics {
             version,
         ] = series.values();
         let text = code.to_string();
-        let counter = self.apiserver_request_total.with_label_values(&[
+        self.apiserver_request_total.with_label_values(&[
             text.as_str(),
             component,
             dry_run,
@@ -161,16 +184,29 @@ impl Metrics {
             subresource,
             verb,
             version,
-        ]);
-        counter.inc();
-        let mut counters = series.counters.write();
-        if !counters.iter().any(|(c, _)| *c == code) {
-            counters.push((code, counter));
-        }
+        ])
     }
 }
 
 impl RequestSeries {
+    fn new(values: [&str; 8]) -> Self {
+        RequestSeries {
+            owned: values.map(str::to_string),
+            duration: OnceLock::new(),
+            sli_duration: OnceLock::new(),
+            response_sizes: OnceLock::new(),
+            long_running: OnceLock::new(),
+            counters: Default::default(),
+        }
+    }
+
+    fn is(&self, values: [&str; 8]) -> bool {
+        self.owned
+            .iter()
+            .zip(values)
+            .all(|(own, value)| own == value)
+    }
+
     /// `apiserver_longrunning_requests` of this label set.
     pub fn long_running(&self, metrics: &Metrics) -> &IntGauge {
         self.long_running.get_or_init(|| {

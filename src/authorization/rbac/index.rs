@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use serde_json::Value;
 
 use crate::authorization::rbac::rule::PolicyRule;
@@ -72,8 +73,8 @@ struct Grant {
 
 #[derive(Debug, Default)]
 struct Subjects {
-    users: HashMap<String, Vec<Grant>>,
-    groups: HashMap<String, Vec<Grant>>,
+    users: HashMap<String, Vec<Grant>, RandomState>,
+    groups: HashMap<String, Vec<Grant>, RandomState>,
 }
 
 /// All roles and bindings.
@@ -84,7 +85,7 @@ pub struct Index {
     slot_of: HashMap<Key, usize>,
     bindings: HashMap<Key, Arc<Binding>>,
     cluster: Subjects,
-    namespaces: HashMap<String, Subjects>,
+    namespaces: HashMap<String, Subjects, RandomState>,
 }
 
 /// A binding that applies to a user.

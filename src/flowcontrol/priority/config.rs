@@ -87,10 +87,20 @@ struct Rule {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Subject {
-    kind: String,
+    kind: SubjectKind,
     user: Option<Named>,
     group: Option<Named>,
     service_account: Option<Account>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+enum SubjectKind {
+    User,
+    Group,
+    ServiceAccount,
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -248,15 +258,17 @@ impl Schema {
 
 impl Subject {
     fn is(&self, user: &UserInfo) -> bool {
-        match (self.kind.as_str(), &self.user, &self.group) {
-            ("User", Some(named), _) => named.name == "*" || named.name == user.username,
-            ("Group", _, Some(named)) => named.name == "*" || user.in_group(&named.name),
-            ("ServiceAccount", ..) => match (&self.service_account, user.service_account()) {
-                (Some(wanted), Some((namespace, name))) => {
-                    wanted.namespace == namespace && (wanted.name == "*" || wanted.name == name)
+        match (self.kind, &self.user, &self.group) {
+            (SubjectKind::User, Some(named), _) => named.name == "*" || named.name == user.username,
+            (SubjectKind::Group, _, Some(named)) => named.name == "*" || user.in_group(&named.name),
+            (SubjectKind::ServiceAccount, ..) => {
+                match (&self.service_account, user.service_account()) {
+                    (Some(wanted), Some((namespace, name))) => {
+                        wanted.namespace == namespace && (wanted.name == "*" || wanted.name == name)
+                    }
+                    _ => false,
                 }
-                _ => false,
-            },
+            }
             _ => false,
         }
     }

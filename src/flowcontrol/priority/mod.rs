@@ -21,12 +21,13 @@ mod seats;
 mod series;
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use foldhash::quality::RandomState;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -70,6 +71,8 @@ pub struct PriorityAndFairness {
     load_source: LoadSource,
     in_flight: MaxInFlight,
     ticks: AtomicU64,
+    /// Deals flows their queues, in a way that no client can foresee.
+    hasher: RandomState,
 }
 
 /// A snapshot that requests are classified by.
@@ -195,6 +198,7 @@ impl PriorityAndFairness {
             load_source,
             in_flight: MaxInFlight::new(0, 0, &metrics),
             ticks: AtomicU64::new(0),
+            hasher: RandomState::default(),
             metrics,
         };
         control.configure(&control.known.lock());
@@ -371,12 +375,6 @@ fn limits(spec: &LevelSpec, seats: u32, shares: u32) -> Limits {
     }
 }
 
-fn hash_of(schema: &str, flow: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (schema, flow).hash(&mut hasher);
-    hasher.finish()
-}
-
 impl FlowControl for PriorityAndFairness {
     fn enter(&self, ctx: &RequestContext) -> Admission<'_> {
         let info = &ctx.info;
@@ -403,7 +401,7 @@ impl FlowControl for PriorityAndFairness {
         let about = || about(ctx, user, found, flow, seats);
         let entry = Entry {
             series: &found.series,
-            hash: hash_of(&found.schema.name, flow),
+            hash: self.hasher.hash_one((&found.schema.name, flow)),
             seats,
             is_watch,
             at: Instant::now(),

@@ -214,17 +214,18 @@ impl<T> Queues<T> {
 /// Deals `hand_size` different cards of `deck`, the same for the same hash.
 fn deal(mut hash: u64, deck: u32, hand_size: u32) -> impl Iterator<Item = usize> {
     let mut dealt = smallvec::SmallVec::<[usize; 8]>::new();
+    // The same, sorted.
+    let mut gone = smallvec::SmallVec::<[usize; 8]>::new();
     for left in (deck.saturating_sub(hand_size) + 1..=deck).rev() {
         let mut card = (hash % u64::from(left)) as usize;
         hash /= u64::from(left);
         // Cards are numbered among those left: skip the ones that are gone.
-        let mut gone = dealt.clone();
-        gone.sort_unstable();
-        for taken in gone {
-            if card >= taken {
-                card += 1;
-            }
+        let mut place = 0;
+        while gone.get(place).is_some_and(|taken| card >= *taken) {
+            card += 1;
+            place += 1;
         }
+        gone.insert(place, card);
         dealt.push(card);
     }
     dealt.into_iter()

@@ -1,8 +1,8 @@
 //! The metric series of one flow schema and of one level, looked up once.
 
-use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{Histogram, Metrics};
 
 /// Series with labels `flow_schema` and `priority_level`.
 pub(super) struct Series {

@@ -27,6 +27,7 @@ use std::sync::{Arc, LazyLock};
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use foldhash::fast::RandomState;
 use sha2::{Digest, Sha256};
 
 use crate::api::names::{GroupVersion, Name};
@@ -104,8 +105,8 @@ impl Group {
     }
 }
 
-type ByPlural = HashMap<Name, Arc<Resource>>;
-type ByVersion = HashMap<Name, ByPlural>;
+type ByPlural = HashMap<Name, Arc<Resource>, RandomState>;
+type ByVersion = HashMap<Name, ByPlural, RandomState>;
 
 /// The rows that are served at one moment.
 #[derive(Clone, Debug, Default)]
@@ -114,8 +115,8 @@ pub struct ResourceTable {
     builtin: Vec<Arc<Resource>>,
     custom: Vec<Arc<Resource>>,
     groups: Vec<Group>,
-    by_name: HashMap<Name, ByVersion>,
-    stored: HashMap<Name, ByPlural>,
+    by_name: HashMap<Name, ByVersion, RandomState>,
+    stored: HashMap<Name, ByPlural, RandomState>,
 }
 
 impl ResourceTable {
@@ -238,7 +239,7 @@ fn is_stored(row: &Resource) -> bool {
     row.storage_version.group == row.group && row.storage_version.version == row.version
 }
 
-fn groups_of(by_name: &HashMap<Name, ByVersion>) -> Vec<Group> {
+fn groups_of(by_name: &HashMap<Name, ByVersion, RandomState>) -> Vec<Group> {
     let mut groups: Vec<Group> = by_name
         .iter()
         .map(|(name, versions)| Group {

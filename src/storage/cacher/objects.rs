@@ -5,7 +5,9 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdSet};
+use foldhash::quality::RandomState;
+use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, OrdSet};
 
 use super::object::{ByKey, CachedObject};
 
@@ -15,7 +17,7 @@ pub(super) struct Objects {
     set: OrdSet<ByKey>,
     /// The same objects by the hash of their keys, which have long beginnings in common: comparing
     /// them on the way down the ordered set was a good part of a get.
-    by_key: HashMap<ByKey, ()>,
+    by_key: GenericHashMap<ByKey, (), RandomState, DefaultSharedPtr>,
 }
 
 impl Objects {
