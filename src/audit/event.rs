@@ -11,18 +11,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::Utc;
+use http::HeaderName;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::audit::json::{self, push, push_key, push_member, push_micro_time};
+use crate::api::bytes::push_string;
+use crate::audit::json::{self, push, push_key, push_member, push_micro_time, push_number};
 use crate::audit::redact::{Redactor, Writer};
 use crate::audit::{Decision, Stage, trace};
-use crate::request::{AuditLevel, RequestContext};
+use crate::request::{AuditLevel, RequestContext, UserInfo};
 
 /// The one annotation that is ours. Its value is compact JSON; [`trace`] describes it.
 pub const TRACE_ANNOTATION: &str = "audit.verbatim.dev/stages";
 /// Why the authorizer decided as it did.
 pub const REASON_ANNOTATION: &str = "authorization.k8s.io/reason";
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// A user agent longer than this is cut.
 const USER_AGENT_MAX_BYTES: usize = 1024;
@@ -158,20 +163,20 @@ impl Head {
         out.extend_from_slice(br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":""#);
         out.extend_from_slice(level.as_str().as_bytes());
         out.extend_from_slice(br#"","auditID":"#);
-        push(&mut out, &*ctx.audit_id);
+        push_string(&mut out, &ctx.audit_id);
         out.extend_from_slice(br#","stage":""#);
         let stage_at = out.len();
         out.extend_from_slice(br#"","requestURI":"#);
         let uri = ctx.uri.path_and_query().map_or("", |p| p.as_str());
         match redactor {
-            Some(redactor) => push(&mut out, &*redactor.uri(&ctx.info, uri)),
-            None => push(&mut out, uri),
+            Some(redactor) => push_string(&mut out, &redactor.uri(&ctx.info, uri)),
+            None => push_string(&mut out, uri),
         }
         push_key(&mut out, "verb");
-        push(&mut out, &ctx.info.verb);
+        push_string(&mut out, &ctx.info.verb);
         push_key(&mut out, "user");
         match ctx.impersonator.as_ref().or(ctx.user.as_ref()) {
-            Some(user) => push(&mut out, &**user),
+            Some(user) => push_user(&mut out, user),
             None => out.extend_from_slice(b"{}"),
         }
         let user_end = out.len();
@@ -207,11 +212,11 @@ impl Head {
             && let Some(user) = &ctx.user
         {
             push_key(&mut out, "impersonatedUser");
-            push(&mut out, &**user);
+            push_user(&mut out, user);
             if let Some(constraint) = ctx.audit.impersonation_constraint {
                 push_key(&mut out, "authenticationMetadata");
                 out.extend_from_slice(br#"{"impersonationConstraint":"#);
-                push(&mut out, constraint);
+                push_string(&mut out, constraint);
                 out.push(b'}');
             }
         }
@@ -266,12 +271,12 @@ impl Head {
 /// The client's addresses as upstream gathers them: X-Forwarded-For, X-Real-Ip, the connection.
 pub fn source_ips(ctx: &RequestContext) -> smallvec::SmallVec<[IpAddr; 2]> {
     let mut out = smallvec::SmallVec::new();
-    for entry in ctx.header("x-forwarded-for").unwrap_or_default().split(',') {
+    for entry in ctx.header(X_FORWARDED_FOR).unwrap_or_default().split(',') {
         if let Ok(ip) = entry.trim().parse::<IpAddr>() {
             out.push(ip.to_canonical());
         }
     }
-    if let Some(Ok(ip)) = ctx.header("x-real-ip").map(|h| h.trim().parse::<IpAddr>()) {
+    if let Some(Ok(ip)) = ctx.header(X_REAL_IP).map(|h| h.trim().parse::<IpAddr>()) {
         let ip = ip.to_canonical();
         if !out.contains(&ip) {
             out.push(ip);
@@ -284,6 +289,26 @@ pub fn source_ips(ctx: &RequestContext) -> smallvec::SmallVec<[IpAddr; 2]> {
         }
     }
     out
+}
+
+/// As its serializer would.
+fn push_user(out: &mut Vec<u8>, user: &UserInfo) {
+    out.push(b'{');
+    push_member(out, "username", &user.username);
+    push_member(out, "uid", &user.uid);
+    if !user.groups.is_empty() {
+        push_key(out, "groups");
+        for (index, group) in user.groups.iter().enumerate() {
+            out.push(if index == 0 { b'[' } else { b',' });
+            push_string(out, group);
+        }
+        out.push(b']');
+    }
+    if !user.extra.is_empty() {
+        push_key(out, "extra");
+        push(out, &user.extra);
+    }
+    out.push(b'}');
 }
 
 fn push_source_ips(out: &mut Vec<u8>, ctx: &RequestContext) {
@@ -366,14 +391,12 @@ fn push_response_status(out: &mut Vec<u8>, ctx: &RequestContext, response: Respo
         }
     }
     push_key(out, "code");
-    push(
-        out,
-        &if response.code == 0 {
-            200
-        } else {
-            response.code
-        },
-    );
+    let code = if response.code == 0 {
+        200
+    } else {
+        response.code
+    };
+    push_number(out, u64::from(code));
     out.push(b'}');
 }
 
@@ -469,17 +492,17 @@ impl Shown<'_> {
     /// Answers where the annotations end.
     fn push_annotations(&self, out: &mut Vec<u8>, is_last: bool) -> Option<usize> {
         let ctx = self.ctx;
-        let mut annotations: smallvec::SmallVec<[(&str, Cow<'_, str>); 8]> = ctx
+        let mut annotations: Annotations<'_> = ctx
             .audit
             .annotations
             .iter()
-            .map(|(k, v)| (&**k, self.annotation(k, v)))
+            .map(|(k, v)| (&**k, Some(self.annotation(k, v))))
             .collect();
         if is_last {
             push_latencies(&mut annotations, ctx);
-            annotations.push((TRACE_ANNOTATION, trace::whole(ctx, self.decision).into()));
-        } else if let Some(part) = trace::part(ctx, self.decision) {
-            annotations.push((TRACE_ANNOTATION, part.into()));
+        }
+        if is_last || trace::has_part(ctx, self.decision) {
+            annotations.push((TRACE_ANNOTATION, None));
         }
         if annotations.is_empty() {
             return None;
@@ -491,9 +514,13 @@ impl Shown<'_> {
             if index > 0 {
                 out.push(b',');
             }
-            push(out, *key);
+            push_string(out, key);
             out.push(b':');
-            push(out, &**value);
+            match value {
+                Some(value) => push_string(out, value),
+                None if is_last => trace::push_whole(out, ctx, self.decision),
+                None => trace::push_part(out, ctx, self.decision),
+            }
         }
         let end = out.len();
         out.push(b'}');
@@ -511,22 +538,22 @@ impl Shown<'_> {
     }
 }
 
-fn push_latencies(
-    annotations: &mut smallvec::SmallVec<[(&str, Cow<'_, str>); 8]>,
-    ctx: &RequestContext,
-) {
+/// Keys and values; the trace has none yet, it is rendered in its place.
+type Annotations<'a> = smallvec::SmallVec<[(&'a str, Option<Cow<'a, str>>); 8]>;
+
+fn push_latencies(annotations: &mut Annotations<'_>, ctx: &RequestContext) {
     let total = ctx.stages.elapsed();
     if total <= SLOW_REQUEST || ctx.info.is_long_running() {
         return;
     }
     annotations.push((
         "apiserver.latency.k8s.io/total",
-        json::go_duration(total).into(),
+        Some(json::go_duration(total).into()),
     ));
     for (key, stages) in LATENCIES {
         let sum: Duration = stages.iter().map(|s| ctx.stages.total(s)).sum();
         if !sum.is_zero() {
-            annotations.push((key, json::go_duration(sum).into()));
+            annotations.push((key, Some(json::go_duration(sum).into())));
         }
     }
 }

@@ -6,11 +6,18 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::api::bytes::push_string;
+
 /// Appends `value` as JSON. Writing into memory does not fail.
 pub fn push<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     if serde_json::to_writer(&mut *out, value).is_err() {
         out.extend_from_slice(b"null");
     }
+}
+
+/// Appends a number.
+pub fn push_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends `,"key":"value"` unless the value is empty. `key` needs no escapes.
@@ -19,7 +26,7 @@ pub fn push_member(out: &mut Vec<u8>, key: &str, value: &str) {
         return;
     }
     push_key(out, key);
-    push(out, value);
+    push_string(out, value);
 }
 
 /// Appends `,"key":`, without the comma at the start of an object.
@@ -34,27 +41,89 @@ pub fn push_key(out: &mut Vec<u8>, key: &str) {
 
 /// Appends a time as `2006-01-02T15:04:05.000000Z`, in quotes.
 pub fn push_micro_time(out: &mut Vec<u8>, time: DateTime<Utc>) {
-    out.push(b'"');
-    digits(out, time.year().unsigned_abs(), 4);
-    for (separator, number) in [
-        (b'-', time.month()),
-        (b'-', time.day()),
-        (b'T', time.hour()),
-        (b':', time.minute()),
-        (b':', time.second()),
+    let (date, clock) = (time.date_naive(), time.time());
+    let year = date.year().unsigned_abs();
+    let micros = (clock.nanosecond() / 1000).min(999_999);
+    let seconds = clock.num_seconds_from_midnight();
+    let mut text = *b"\"0000-00-00T00:00:00.000000Z\"";
+    for (at, number) in [
+        (1, year / 100),
+        (3, year % 100),
+        (6, date.month()),
+        (9, date.day()),
+        (12, seconds / 3600),
+        (15, seconds / 60 % 60),
+        (18, seconds % 60),
+        (21, micros / 10_000),
+        (23, micros / 100 % 100),
+        (25, micros % 100),
     ] {
-        out.push(separator);
-        digits(out, number, 2);
+        text[at..at + 2].copy_from_slice(&two_digits(number));
     }
-    out.push(b'.');
-    digits(out, time.timestamp_subsec_micros().min(999_999), 6);
-    out.extend_from_slice(b"Z\"");
+    out.extend_from_slice(&text);
 }
 
-fn digits(out: &mut Vec<u8>, number: u32, width: u32) {
-    for place in (0..width).rev() {
-        let digit = number / 10u32.pow(place) % 10;
-        out.push(b'0' + u8::try_from(digit).unwrap_or_default());
+fn two_digits(number: u32) -> [u8; 2] {
+    let digit = |n: u32| b'0' + u8::try_from(n % 10).unwrap_or_default();
+    [digit(number / 10), digit(number)]
+}
+
+/// JSON text within a JSON string: what [`push_key`] and the others append, escaped once more as it is
+/// written, which costs less than to write it and to escape it then.
+pub mod nested {
+    use crate::api::bytes::needs_escapes;
+
+    /// Appends `,"key":`, without the comma at the start of an object. `key` needs no escapes.
+    pub fn push_key(out: &mut Vec<u8>, key: &str) {
+        if out.last() != Some(&b'{') {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\\\"");
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\\\":");
+    }
+
+    /// Appends a quoted string.
+    pub fn push_string(out: &mut Vec<u8>, text: &str) {
+        out.extend_from_slice(b"\\\"");
+        match needs_escapes(text) {
+            false => out.extend_from_slice(text.as_bytes()),
+            true => push_escaped(out, text.as_bytes()),
+        }
+        out.extend_from_slice(b"\\\"");
+    }
+
+    /// Appends `,"key":"value"` unless the value is empty. `key` needs no escapes.
+    pub fn push_member(out: &mut Vec<u8>, key: &str, value: &str) {
+        if !value.is_empty() {
+            push_key(out, key);
+            push_string(out, value);
+        }
+    }
+
+    fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+        let mut done = 0;
+        for (at, &byte) in text.iter().enumerate() {
+            let escape: &[u8] = match byte {
+                b'"' => br#"\\\""#,
+                b'\\' => br"\\\\",
+                b'\n' => br"\\n",
+                b'\r' => br"\\r",
+                b'\t' => br"\\t",
+                0x08 => br"\\b",
+                0x0c => br"\\f",
+                0..0x20 => br"\\u00",
+                _ => continue,
+            };
+            out.extend_from_slice(&text[done..at]);
+            out.extend_from_slice(escape);
+            if escape.ends_with(b"u00") {
+                let digit = |n: u8| b"0123456789abcdef"[usize::from(n)];
+                out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+            }
+            done = at + 1;
+        }
+        out.extend_from_slice(&text[done..]);
     }
 }
 
@@ -156,6 +225,17 @@ mod tests {
             (3_600_000_000_000, "1h0m0s"),
         ] {
             assert_eq!(go_duration(Duration::from_nanos(nanos)), expected);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nested_text_is_escaped_twice(text in "([a-z]|\"|\\\\|[\\x00-\\x1f]|\\x7f|é|.){0,12}") {
+            let mut out = Vec::new();
+            nested::push_string(&mut out, &text);
+            let once = serde_json::to_string(&text).expect("a text");
+            let twice = serde_json::to_string(&once).expect("a text");
+            proptest::prop_assert_eq!(String::from_utf8(out).expect("text"), &twice[1..twice.len() - 1]);
         }
     }
 

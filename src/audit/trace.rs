@@ -21,43 +21,38 @@ use std::time::Duration;
 
 use crate::audit::Decision;
 use crate::audit::event::REASON_ANNOTATION;
-use crate::audit::json::{push, push_key, push_member};
+use crate::audit::json::nested::{push_key, push_member, push_string};
+use crate::audit::json::{push, push_number};
 use crate::request::RequestContext;
 
-/// The trace on the last event of a request.
-pub(super) fn whole(ctx: &RequestContext, decision: &Decision) -> String {
-    let mut out = Vec::with_capacity(512);
-    out.push(b'{');
-    push_key(&mut out, "us");
-    push(&mut out, &micros(ctx.stages.elapsed()));
-    push_member(&mut out, "by", ctx.authenticated_by.unwrap_or(""));
-    push_rule(&mut out, decision);
-    push_identity(&mut out, ctx);
-    push_write(&mut out, ctx);
-    push_member(
-        &mut out,
-        "because",
-        ctx.audit.because.as_deref().unwrap_or(""),
-    );
-    push_stages(&mut out, ctx);
-    push_running(&mut out, ctx);
-    out.push(b'}');
-    String::from_utf8(out).unwrap_or_default()
+/// Appends the trace of the last event of a request, as a JSON string.
+pub(super) fn push_whole(out: &mut Vec<u8>, ctx: &RequestContext, decision: &Decision) {
+    out.extend_from_slice(b"\"{");
+    push_key(out, "us");
+    push_number(out, micros(ctx.stages.elapsed()));
+    push_member(out, "by", ctx.authenticated_by.unwrap_or(""));
+    push_rule(out, decision);
+    push_identity(out, ctx);
+    push_write(out, ctx);
+    push_member(out, "because", ctx.audit.because.as_deref().unwrap_or(""));
+    push_stages(out, ctx);
+    push_running(out, ctx);
+    out.extend_from_slice(b"}\"");
 }
 
-/// The trace on an event that is not the last, if it needs one.
-pub(super) fn part(ctx: &RequestContext, decision: &Decision) -> Option<String> {
-    let is_sampled = decision.sampled_percent.is_some();
-    if ctx.audit.request_id.is_none() && !is_sampled {
-        return None;
+/// Whether an event that is not the last needs a trace.
+pub(super) fn has_part(ctx: &RequestContext, decision: &Decision) -> bool {
+    ctx.audit.request_id.is_some() || decision.sampled_percent.is_some()
+}
+
+/// Appends the trace of an event that is not the last, as a JSON string.
+pub(super) fn push_part(out: &mut Vec<u8>, ctx: &RequestContext, decision: &Decision) {
+    out.extend_from_slice(b"\"{");
+    if decision.sampled_percent.is_some() {
+        push_rule(out, decision);
     }
-    let mut out = vec![b'{'];
-    if is_sampled {
-        push_rule(&mut out, decision);
-    }
-    push_identity(&mut out, ctx);
-    out.push(b'}');
-    String::from_utf8(out).ok()
+    push_identity(out, ctx);
+    out.extend_from_slice(b"}\"");
 }
 
 fn push_rule(out: &mut Vec<u8>, decision: &Decision) {
@@ -65,7 +60,7 @@ fn push_rule(out: &mut Vec<u8>, decision: &Decision) {
         return;
     };
     push_key(out, "rule");
-    push(out, &rule);
+    push_number(out, rule as u64);
     push_member(out, "ruleName", decision.rule_name.as_deref().unwrap_or(""));
     if let Some(percent) = decision.sampled_percent {
         push_key(out, "sampledPercent");
@@ -102,19 +97,19 @@ fn push_stages(out: &mut Vec<u8>, ctx: &RequestContext) {
             out.push(b',');
         }
         out.push(b'[');
-        push(out, &*stage.name);
+        push_string(out, &stage.name);
         for number in [micros(stage.offset), micros(stage.duration)] {
             out.push(b',');
-            push(out, &number);
+            push_number(out, number);
         }
         out.push(b',');
-        push(out, &*stage.outcome);
+        push_string(out, &stage.outcome);
         // The annotation says it already.
         let is_known =
             stage.name == "authorization" && known_reason.is_some_and(|(_, v)| *v == stage.reason);
         if !stage.reason.is_empty() && !is_known {
             out.push(b',');
-            push(out, &*stage.reason);
+            push_string(out, &stage.reason);
         }
         out.push(b']');
     }
@@ -132,9 +127,9 @@ fn push_running(out: &mut Vec<u8>, ctx: &RequestContext) {
         }
         out.push(if is_first { b'[' } else { b',' });
         is_first = false;
-        push(out, name);
+        push_string(out, name);
         out.push(b',');
-        push(out, &micros(for_time));
+        push_number(out, micros(for_time));
     }
     if !is_first {
         out.push(b']');

@@ -24,6 +24,7 @@ mod write;
 
 pub use labels::Labels;
 pub use shape::{FieldValue, Shape};
+pub use write::{needs_escapes, string as push_string};
 
 use labels::LabelSpan;
 use scan::{Layout, Scan};

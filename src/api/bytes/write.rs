@@ -44,18 +44,22 @@ pub(super) fn value(out: &mut Vec<u8>, value: &Value) {
 }
 
 /// Appends a quoted string.
-pub(super) fn string(out: &mut Vec<u8>, text: &str) {
-    // Without an early exit, so that it is done many bytes at a time.
-    let escapes = text.bytes().fold(false, |escapes, byte| {
-        escapes | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
-    });
-    if escapes {
+pub fn string(out: &mut Vec<u8>, text: &str) {
+    if needs_escapes(text) {
         return general(out, text);
     }
     out.reserve(text.len() + 2);
     out.push(b'"');
     out.extend_from_slice(text.as_bytes());
     out.push(b'"');
+}
+
+/// Whether something in a text cannot stand between quotes as it is.
+pub fn needs_escapes(text: &str) -> bool {
+    // Without an early exit, so that it is done many bytes at a time.
+    text.bytes().fold(false, |escapes, byte| {
+        escapes | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+    })
 }
 
 fn general<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
