@@ -162,9 +162,13 @@ async fn collect(
 }
 
 async fn deliver(sink: &dyn Sink, batch: &mut Batch) {
-    for (event, _share) in batch.drain(..) {
+    let accepted = batch
+        .drain(..)
+        .map(|(event, share)| (sink.accept(&event), share));
+    let accepted: Vec<_> = accepted.collect();
+    for (receipt, _share) in accepted {
         // The sink has counted what it lost.
-        sink.accept(&event).settle().await.ok();
+        receipt.settle().await.ok();
     }
 }
 

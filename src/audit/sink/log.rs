@@ -1,8 +1,9 @@
 //! The log sink: JSON lines into a rotating file or onto standard output.
 //!
-//! Blocking modes group writes: a caller that finds the file idle writes what has gathered, its own
-//! line and those of others, with one system call (and one for the chain); a caller that finds it busy
-//! waits for the group its line is in. Batch mode is [`super::buffered`] around this.
+//! Blocking modes group writes: a caller that finds the file idle lets all others go first that are
+//! ready to run, then writes what has gathered, its own line and theirs, with one system call (and one
+//! for the chain); a caller that finds it busy waits for the group its line is in. Batch mode is
+//! [`super::buffered`] around this.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use crate::audit::chain::{CheckpointKind, Notary, NotaryOptions};
 use crate::audit::metrics::Metrics;
 use crate::audit::own::{Gap, own_event};
 use crate::audit::sink::file::{Incident, RotatingFile, Rotation, WriteError};
-use crate::audit::sink::{Loss, Receipt, Sink, legacy};
+use crate::audit::sink::{Gathering, Leading, Loss, Receipt, Sink, legacy};
 
 /// Upstream's name for this sink in metrics.
 const PLUGIN: &str = "log";
@@ -389,10 +390,15 @@ impl Shared {
         queue.writing
     }
 
-    fn drain(&self) {
-        while self.more_to_write() {
+    /// Writes group by group, as long as there are more.
+    async fn drain(self: Arc<Self>) {
+        loop {
+            tokio::task::yield_now().await;
             // Those who wait have been told; a loss has been counted.
             self.write_group().ok();
+            if !self.more_to_write() {
+                return;
+            }
         }
     }
 
@@ -409,6 +415,25 @@ impl Shared {
         let incident = self.incident.lock();
         let (at, text) = incident.as_ref()?;
         (at.elapsed() < INCIDENT_TOLD).then(|| text.clone())
+    }
+}
+
+impl Gathering for Shared {
+    fn write_gathered(self: Arc<Self>) -> Result<(), Loss> {
+        let outcome = self.write_group();
+        // What came in meanwhile is not this caller's to wait for.
+        if self.more_to_write() {
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(self.drain())),
+                Err(_) => loop {
+                    self.write_group().ok();
+                    if !self.more_to_write() {
+                        break;
+                    }
+                },
+            }
+        }
+        outcome
     }
 }
 
@@ -447,26 +472,7 @@ impl Sink for LogSink {
             }
             queue.writing = true;
         }
-        let outcome = self.shared.write_group();
-        // What came in meanwhile is not this caller's to wait for.
-        if self.shared.more_to_write() {
-            let shared = self.shared.clone();
-            match tokio::runtime::Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn(async move {
-                    // Its own group is marked as being written: take it first.
-                    shared.write_group().ok();
-                    shared.drain();
-                })),
-                Err(_) => {
-                    shared.write_group().ok();
-                    shared.drain();
-                }
-            }
-        }
-        match outcome {
-            Ok(()) => Receipt::Done,
-            Err(loss) => Receipt::Lost(loss),
-        }
+        Receipt::Leading(Leading::new(self.shared.clone()))
     }
 
     fn check(&self) -> Result<(), String> {

@@ -13,6 +13,7 @@ mod throttle;
 pub mod upkeep;
 pub mod webhook;
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -63,6 +64,40 @@ pub enum Receipt {
     Lost(Loss),
     /// Wait: the write that carries this event is under way.
     Pending(oneshot::Receiver<Result<(), Loss>>),
+    /// This event is the first of a group that is still to be written, by whoever has this.
+    Leading(Leading),
+}
+
+/// Somewhere that events gather before they are written together.
+pub trait Gathering: Send + Sync {
+    /// Writes what has gathered. Answers what became of its first event.
+    fn write_gathered(self: Arc<Self>) -> Result<(), Loss>;
+}
+
+/// The duty to write a group. It is done at the latest when this is dropped.
+pub struct Leading(Option<Arc<dyn Gathering>>);
+
+impl Leading {
+    pub(super) fn new(group: Arc<dyn Gathering>) -> Self {
+        Leading(Some(group))
+    }
+
+    fn write(&mut self) -> Result<(), Loss> {
+        self.0.take().map_or(Ok(()), Gathering::write_gathered)
+    }
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        // Nobody waits; the sink has counted a loss.
+        self.write().ok();
+    }
+}
+
+impl fmt::Debug for Leading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Leading")
+    }
 }
 
 impl Receipt {
@@ -72,6 +107,11 @@ impl Receipt {
             Receipt::Done => Ok(()),
             Receipt::Lost(loss) => Err(loss),
             Receipt::Pending(outcome) => outcome.await.unwrap_or(Err(Loss::Closed)),
+            Receipt::Leading(mut group) => {
+                // Whoever else is ready comes first, and is in the group.
+                tokio::task::yield_now().await;
+                group.write()
+            }
         }
     }
 }

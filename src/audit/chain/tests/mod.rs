@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::verify::{Progress, Question, Report, verify};
 use super::{Checkpoint, NotaryOptions};
 use crate::audit::metrics::Metrics;
+use crate::audit::sink::Sink;
 use crate::audit::sink::file::Rotation;
 use crate::audit::sink::log::{LogOptions, LogSink};
-use crate::audit::sink::{Receipt, Sink};
 use crate::audit::{EventBytes, Stage};
 
 /// A log of a server.
@@ -101,10 +101,8 @@ fn event(server: &str, number: u64) -> Arc<EventBytes> {
 
 fn write(sink: &LogSink, server: &str, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        match sink.accept(&event(server, number)) {
-            Receipt::Done => {}
-            other => panic!("{other:?}"),
-        }
+        let receipt = sink.accept(&event(server, number));
+        futures::executor::block_on(receipt.settle()).expect("is written");
     }
 }
 
