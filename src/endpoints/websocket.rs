@@ -147,7 +147,7 @@ async fn send_all(
 ) {
     while let Some(Ok(chunk)) = stream.next().await {
         let mut write = write.lock().await;
-        for message in split(chunk) {
+        for message in split(chunk.into_bytes()) {
             if write.write_all(&frame(opcode, &message)).await.is_err() {
                 return;
             }

@@ -24,7 +24,8 @@ use crate::api::status::Status;
 use crate::audit::{Recorder, Recording, Refused, Response, ResponseObject, Stage};
 use crate::filters::{Filter, Next, Step};
 use crate::request::{
-    ApiRequest, ApiResponse, AuditLevel, Blocks, Body, ByteStream, CLOSED_BY_CLIENT, RequestContext,
+    ApiRequest, ApiResponse, AuditLevel, Blocks, Body, ByteStream, CLOSED_BY_CLIENT,
+    RequestContext, Slices,
 };
 
 /// A success is looked into for a `Status` up to this size.
@@ -377,7 +378,7 @@ impl RecordedStream {
 }
 
 impl Stream for RecordedStream {
-    type Item = std::io::Result<Bytes>;
+    type Item = std::io::Result<Slices>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = self.stream.as_mut().poll_next(cx);

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::Stream;
 use http::Method;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
 use super::Filter;
-use crate::request::{ApiRequest, ApiResponse, Body, ByteStream, RequestContext, RequestInfo};
+use crate::request::{
+    ApiRequest, ApiResponse, Body, ByteStream, RequestContext, RequestInfo, Slices,
+};
 use crate::telemetry::{Histogram, Metrics, RequestLabels, RequestSeries};
 
 /// Whether a (group, version, resource) is served.
@@ -337,7 +338,7 @@ impl Measured {
 }
 
 impl Stream for Measured {
-    type Item = std::io::Result<Bytes>;
+    type Item = std::io::Result<Slices>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = self.inner.as_mut().poll_next(cx);

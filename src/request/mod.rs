@@ -16,6 +16,8 @@ mod user;
 pub use attributes::Attributes;
 pub use context::{AuditDecision, AuditLevel, AuditState, RequestContext};
 pub use info::{RequestInfo, RequestInfoError};
-pub use response::{ApiRequest, ApiResponse, Blocks, Body, ByteStream, Endpoint, Held, Tunnel};
+pub use response::{
+    ApiRequest, ApiResponse, Blocks, Body, ByteStream, Endpoint, Held, Slices, Tunnel,
+};
 pub use stages::{CLOSED_BY_CLIENT, GOOD_OUTCOMES, Stage, StageTrace};
 pub use user::UserInfo;

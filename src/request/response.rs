@@ -1,13 +1,15 @@
 //! `ApiRequest` and `ApiResponse`: what filters and handlers pass to each other.
 
 use std::future::Future;
+use std::io::IoSlice;
 use std::pin::Pin;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::Stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use smallvec::SmallVec;
 
 use crate::request::RequestContext;
 
@@ -52,7 +54,7 @@ pub trait Endpoint: Send + Sync {
 }
 
 /// Bytes as they become ready; an error cuts the connection off.
-pub type ByteStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
+pub type ByteStream = Pin<Box<dyn Stream<Item = std::io::Result<Slices>> + Send>>;
 
 /// What runs on a connection once it has left HTTP; it ends when either side does, or when dropped.
 pub type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -71,14 +73,105 @@ pub enum Body {
     Switching(Tunnel),
 }
 
+/// Bytes in several parts that are sent as one piece, and not copied together for it: a connection takes
+/// a piece's parts with one system call, as it takes those of several pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Slices {
+    parts: SmallVec<[Bytes; 1]>,
+    /// The first part that is not sent.
+    at: usize,
+    bytes: usize,
+}
+
+impl Slices {
+    /// Adds bytes to the end.
+    pub fn push(&mut self, part: Bytes) {
+        if !part.is_empty() {
+            self.bytes += part.len();
+            self.parts.push(part);
+        }
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The bytes in one part.
+    pub fn into_bytes(mut self) -> Bytes {
+        let bytes = self.bytes;
+        self.copy_to_bytes(bytes)
+    }
+}
+
+impl From<Bytes> for Slices {
+    fn from(part: Bytes) -> Self {
+        let mut slices = Slices::default();
+        slices.push(part);
+        slices
+    }
+}
+
+impl Buf for Slices {
+    fn remaining(&self) -> usize {
+        self.bytes
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.parts.get(self.at).map_or(&[], |part| part)
+    }
+
+    fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        let parts = self.parts.iter().skip(self.at);
+        let mut filled = 0;
+        for (part, slice) in parts.zip(into) {
+            *slice = IoSlice::new(part);
+            filled += 1;
+        }
+        filled
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.bytes, "no further than to the end");
+        self.bytes -= count;
+        while count > 0 {
+            let part = &mut self.parts[self.at];
+            if count < part.len() {
+                part.advance(count);
+                return;
+            }
+            count -= part.len();
+            // What is sent is not kept until all is.
+            *part = Bytes::new();
+            self.at += 1;
+        }
+    }
+
+    fn copy_to_bytes(&mut self, count: usize) -> Bytes {
+        if let Some(part) = self.parts.get(self.at)
+            && part.len() == count
+        {
+            let part = part.clone();
+            self.advance(count);
+            return part;
+        }
+        let mut out = BytesMut::with_capacity(count);
+        out.put(self.take(count));
+        out.freeze()
+    }
+}
+
 /// Bytes of a block: a few TLS records, and what rustls takes at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
-/// So few segments are sent as they are.
-const FEW_SEGMENTS: usize = 4;
 
-/// The segments of a body on their way to the connection, joined to blocks while they are sent. A
-/// connection writes after so many buffers, however small they are: the thousands of slices that a
-/// list consists of would each cost a good part of a TLS record and a system call.
+/// The segments of a body on their way to the connection, in blocks. A connection writes after so many
+/// pieces, however small they are: the thousands of slices that a list consists of would each cost a good
+/// part of a TLS record and a system call.
 pub struct Blocks {
     segments: std::vec::IntoIter<Bytes>,
     /// What the last block had no room for.
@@ -101,46 +194,30 @@ impl Blocks {
         self.bytes
     }
 
-    /// The next segment that is not empty.
     fn segment(&mut self) -> Option<Bytes> {
         if !self.rest.is_empty() {
             return Some(std::mem::take(&mut self.rest));
         }
-        self.segments.by_ref().find(|segment| !segment.is_empty())
-    }
-
-    fn join(&mut self, first: Bytes) -> Bytes {
-        let mut block = BytesMut::with_capacity(BLOCK_BYTES.min(self.bytes as usize));
-        let mut next = Some(first);
-        while let Some(mut segment) = next {
-            let room = BLOCK_BYTES - block.len();
-            if segment.len() > room {
-                block.extend_from_slice(&segment.split_to(room));
-                self.rest = segment;
-                break;
-            }
-            block.extend_from_slice(&segment);
-            next = self.segment();
-        }
-        block.freeze()
+        self.segments.next()
     }
 }
 
 impl Iterator for Blocks {
-    type Item = Bytes;
+    type Item = Slices;
 
-    fn next(&mut self) -> Option<Bytes> {
-        let mut first = self.segment()?;
-        let block = if first.len() >= BLOCK_BYTES {
-            self.rest = first.split_off(BLOCK_BYTES);
-            first
-        } else if self.bytes as usize > BLOCK_BYTES || self.segments.len() > FEW_SEGMENTS {
-            self.join(first)
-        } else {
-            first
-        };
+    fn next(&mut self) -> Option<Slices> {
+        let mut block = Slices::default();
+        while block.len() < BLOCK_BYTES
+            && let Some(mut segment) = self.segment()
+        {
+            let room = BLOCK_BYTES - block.len();
+            if segment.len() > room {
+                self.rest = segment.split_off(room);
+            }
+            block.push(segment);
+        }
         self.bytes -= block.len() as u64;
-        Some(block)
+        (!block.is_empty()).then_some(block)
     }
 }
 
@@ -203,7 +280,7 @@ mod tests {
             let mut count = 0;
             while let Some(block) = blocks.next() {
                 assert!(!block.is_empty() && block.len() <= BLOCK_BYTES);
-                sent.extend_from_slice(&block);
+                sent.extend_from_slice(&block.into_bytes());
                 assert_eq!(blocks.bytes() as usize, whole.len() - sent.len());
                 count += 1;
             }
@@ -213,10 +290,19 @@ mod tests {
     }
 
     #[test]
-    fn few_segments_are_not_copied() {
+    fn what_is_sent_as_it_is_is_not_copied() {
         let object = Bytes::from(vec![b'x'; 2600]);
         let mut blocks = Blocks::new(vec![object.clone(), Bytes::from_static(b"\n")]);
-        let sent = blocks.next().expect("a block");
-        assert_eq!(sent.as_ptr(), object.as_ptr());
+        let mut sent = blocks.next().expect("a block");
+        let mut parts = [IoSlice::new(&[]); 4];
+        assert_eq!(sent.chunks_vectored(&mut parts), 2);
+        assert_eq!(parts[0].as_ptr(), object.as_ptr());
+        sent.advance(2599);
+        assert_eq!((sent.chunk(), sent.remaining()), (&b"x"[..], 2));
+        sent.advance(1);
+        assert_eq!(sent.chunk(), b"\n");
+        assert_eq!(sent.into_bytes(), "\n");
+        let one = Slices::from(object.clone()).into_bytes();
+        assert_eq!(one.as_ptr(), object.as_ptr());
     }
 }

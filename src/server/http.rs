@@ -1,5 +1,5 @@
 //! Between hyper and the filter chain: requests become [`ApiRequest`], [`ApiResponse`]s go out.
-//! What a list consists of is joined to blocks on its way (see [`Blocks`]).
+//! What a list consists of leaves in blocks (see [`Blocks`]).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use crate::audit::Recorder;
 use crate::base::Tasks;
 use crate::filters::audit::Guarded;
 use crate::filters::{Endpoint, Filter, Next};
-use crate::request::{ApiRequest, ApiResponse, Blocks, Body, ByteStream, RequestContext};
+use crate::request::{ApiRequest, ApiResponse, Blocks, Body, ByteStream, RequestContext, Slices};
 
 /// Of a request's body that nobody read, what is taken and how long it is waited for.
 const DISCARD_BYTES_MAX: usize = 256 * 1024;
@@ -231,13 +231,13 @@ impl OutBody {
 }
 
 impl http_body::Body for OutBody {
-    type Data = Bytes;
+    type Data = Slices;
     type Error = std::io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Slices>, Self::Error>>> {
         match &mut *self {
             OutBody::Whole(blocks) => Poll::Ready(blocks.next().map(|b| Ok(Frame::data(b)))),
             OutBody::Stream(stream) => stream

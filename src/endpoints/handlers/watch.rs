@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderValue, StatusCode};
 use rand::Rng as _;
@@ -20,7 +20,7 @@ use crate::registry::printers::IncludeObject;
 use crate::registry::read::{invalid_version, parse_revision};
 use crate::registry::{Registry, Target, WatchOptions, list_status};
 use crate::request::negotiate::{self, Encoding, Negotiated, TransformKind};
-use crate::request::{ApiRequest, ApiResponse, Body, ByteStream};
+use crate::request::{ApiRequest, ApiResponse, Body, ByteStream, Slices};
 use crate::storage::Error;
 use crate::storage::cacher::{EventType, FRAME_TAIL, Freshness, Watch, WatchEvent, WatchStart};
 
@@ -211,9 +211,9 @@ fn error_frame(status: &Status) -> Bytes {
 }
 
 fn one_frame(status: Status) -> crate::request::ByteStream {
-    Box::pin(futures::stream::once(
-        async move { Ok(error_frame(&status)) },
-    ))
+    Box::pin(futures::stream::once(async move {
+        Ok(error_frame(&status).into())
+    }))
 }
 
 /// Makes the bytes of each event.
@@ -236,25 +236,19 @@ struct Frames {
 }
 
 impl futures::Stream for Frames {
-    type Item = std::io::Result<Bytes>;
+    type Item = std::io::Result<Slices>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Frames { watch, framer } = &mut *self;
         let Some(event) = std::task::ready!(watch.poll_recv(cx)) else {
             return Poll::Ready(None);
         };
-        let first = framer.frame(event);
-        let Some(event) = watch.try_recv() else {
-            return Poll::Ready(Some(Ok(first)));
-        };
-        let mut chunk = BytesMut::with_capacity(first.len() * 2);
-        chunk.extend_from_slice(&first);
-        chunk.extend_from_slice(&framer.frame(event));
-        for _ in 2..FRAMES_PER_CHUNK {
+        let mut chunk = Slices::from(framer.frame(event));
+        for _ in 1..FRAMES_PER_CHUNK {
             let Some(event) = watch.try_recv() else { break };
-            chunk.extend_from_slice(&framer.frame(event));
+            chunk.push(framer.frame(event));
         }
-        Poll::Ready(Some(Ok(chunk.freeze())))
+        Poll::Ready(Some(Ok(chunk)))
     }
 }
 

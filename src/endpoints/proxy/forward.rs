@@ -13,7 +13,7 @@ use super::html::{self, Links};
 use super::location::Location;
 use super::{append_forwarded_for, plain, remove_hop_by_hop};
 use crate::api::status::Status;
-use crate::request::{ApiRequest, ApiResponse, Body, ByteStream};
+use crate::request::{ApiRequest, ApiResponse, Body, ByteStream, Slices};
 
 /// Headers of a backend that would open it to other origins' pages.
 const CORS: [&str; 4] = [
@@ -159,7 +159,7 @@ fn text(response: &ApiResponse, name: http::HeaderName) -> Option<String> {
 /// A body as bytes that go on as they come.
 pub(super) fn stream(body: Incoming) -> ByteStream {
     let data = body.into_data_stream();
-    Box::pin(data.map(|part| part.map_err(std::io::Error::other)))
+    Box::pin(data.map(|part| part.map(Slices::from).map_err(std::io::Error::other)))
 }
 
 #[cfg(test)]

@@ -147,8 +147,8 @@ async fn streams_end_with_their_event() {
         let filters: Vec<Box<dyn Filter>> = vec![Box::new(Audit::new(recorder(&sink)))];
         let endpoint = Scripted(Box::new(|| ApiResponse {
             body: Body::Stream(Box::pin(futures::stream::iter([
-                Ok(Bytes::from_static(b"a")),
-                Ok(Bytes::from_static(b"b")),
+                Ok(Bytes::from_static(b"a").into()),
+                Ok(Bytes::from_static(b"b").into()),
             ]))),
             ..ApiResponse::default()
         }));

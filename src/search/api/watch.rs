@@ -232,7 +232,7 @@ impl Stream {
     fn into_bytes(self) -> ByteStream {
         Box::pin(futures::stream::unfold(self, |mut stream| async move {
             let chunk = stream.next().await?;
-            Some((Ok(chunk), stream))
+            Some((Ok(chunk.into()), stream))
         }))
     }
 
