@@ -92,7 +92,12 @@ impl Receipts {
     /// Waits for all sinks. An error when a strict one lost the event.
     pub async fn settle(self) -> Result<(), Refused> {
         let mut outcome = Ok(());
-        for (strict, receipt) in self.0 {
+        // Whoever has a group to write does that first: others wait for it, and must not be waited for.
+        let (leading, waiting): (SmallVec<[_; 2]>, SmallVec<[_; 2]>) = self
+            .0
+            .into_iter()
+            .partition(|(_, receipt)| matches!(receipt, Receipt::Leading(_)));
+        for (strict, receipt) in leading.into_iter().chain(waiting) {
             if receipt.settle().await.is_err() && strict {
                 outcome = Err(Refused);
             }
