@@ -102,8 +102,8 @@ impl AdmissionChain {
             if !takes_part || !plugin.handles(operation) {
                 continue;
             }
-            let name = format!("admission/{}", plugin.name());
-            let began = admission.ctx.stages.begin(name.clone());
+            let name = plugin.stage();
+            let began = admission.ctx.stages.begin(name);
             outcome = match pass {
                 Pass::Mutating => plugin.admit(admission).await,
                 Pass::Validating => plugin.validate(admission).await,

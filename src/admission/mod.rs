@@ -77,8 +77,14 @@ pub struct Admission<'a> {
 /// An admission plugin. Both passes default to "admit".
 #[async_trait]
 pub trait AdmissionPlugin: Send + Sync {
-    /// Upstream's plugin name, for flags, metrics and stages.
-    fn name(&self) -> &'static str;
+    /// The plugin's stage: `admission/` and upstream's plugin name.
+    fn stage(&self) -> &'static str;
+
+    /// Upstream's plugin name, for flags and metrics.
+    fn name(&self) -> &'static str {
+        let stage = self.stage();
+        stage.strip_prefix("admission/").unwrap_or(stage)
+    }
 
     /// Whether the plugin wants this operation.
     fn handles(&self, operation: Operation) -> bool;

@@ -49,8 +49,8 @@ pub(super) struct CertificateApproval(pub(super) Arc<dyn Authorizer>);
 
 #[async_trait]
 impl AdmissionPlugin for CertificateApproval {
-    fn name(&self) -> &'static str {
-        "CertificateApproval"
+    fn stage(&self) -> &'static str {
+        "admission/CertificateApproval"
     }
 
     fn handles(&self, operation: Operation) -> bool {
@@ -77,8 +77,8 @@ pub(super) struct CertificateSigning(pub(super) Arc<dyn Authorizer>);
 
 #[async_trait]
 impl AdmissionPlugin for CertificateSigning {
-    fn name(&self) -> &'static str {
-        "CertificateSigning"
+    fn stage(&self) -> &'static str {
+        "admission/CertificateSigning"
     }
 
     fn handles(&self, operation: Operation) -> bool {
@@ -112,8 +112,8 @@ pub(super) struct ClusterTrustBundleAttest(pub(super) Arc<dyn Authorizer>);
 
 #[async_trait]
 impl AdmissionPlugin for ClusterTrustBundleAttest {
-    fn name(&self) -> &'static str {
-        "ClusterTrustBundleAttest"
+    fn stage(&self) -> &'static str {
+        "admission/ClusterTrustBundleAttest"
     }
 
     fn handles(&self, operation: Operation) -> bool {
@@ -145,8 +145,8 @@ pub(super) struct CertificateSubjectRestriction;
 
 #[async_trait]
 impl AdmissionPlugin for CertificateSubjectRestriction {
-    fn name(&self) -> &'static str {
-        "CertificateSubjectRestriction"
+    fn stage(&self) -> &'static str {
+        "admission/CertificateSubjectRestriction"
     }
 
     fn handles(&self, operation: Operation) -> bool {

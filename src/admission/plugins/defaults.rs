@@ -37,8 +37,8 @@ pub(super) struct DefaultTolerationSeconds(pub(super) TolerationSeconds);
 
 #[async_trait]
 impl AdmissionPlugin for DefaultTolerationSeconds {
-    fn name(&self) -> &'static str {
-        "DefaultTolerationSeconds"
+    fn stage(&self) -> &'static str {
+        "admission/DefaultTolerationSeconds"
     }
 
     fn handles(&self, operation: Operation) -> bool {
@@ -86,8 +86,8 @@ pub(super) struct TaintNodesByCondition;
 
 #[async_trait]
 impl AdmissionPlugin for TaintNodesByCondition {
-    fn name(&self) -> &'static str {
-        "TaintNodesByCondition"
+    fn stage(&self) -> &'static str {
+        "admission/TaintNodesByCondition"
     }
 
     fn handles(&self, operation: Operation) -> bool {
@@ -122,8 +122,8 @@ pub(super) struct DefaultIngressClass(pub(super) Arc<dyn Objects>);
 
 #[async_trait]
 impl AdmissionPlugin for DefaultIngressClass {
-    fn name(&self) -> &'static str {
-        "DefaultIngressClass"
+    fn stage(&self) -> &'static str {
+        "admission/DefaultIngressClass"
     }
 
     fn handles(&self, operation: Operation) -> bool {

@@ -29,8 +29,8 @@ impl LimitRanger {
 
 #[async_trait]
 impl AdmissionPlugin for LimitRanger {
-    fn name(&self) -> &'static str {
-        "LimitRanger"
+    fn stage(&self) -> &'static str {
+        "admission/LimitRanger"
     }
 
     fn handles(&self, operation: Operation) -> bool {

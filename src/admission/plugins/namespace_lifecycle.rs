@@ -68,8 +68,8 @@ impl NamespaceLifecycle {
 
 #[async_trait]
 impl AdmissionPlugin for NamespaceLifecycle {
-    fn name(&self) -> &'static str {
-        "NamespaceLifecycle"
+    fn stage(&self) -> &'static str {
+        "admission/NamespaceLifecycle"
     }
 
     fn handles(&self, operation: Operation) -> bool {

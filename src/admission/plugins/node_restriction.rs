@@ -19,8 +19,8 @@ pub(super) struct NodeRestriction(pub(super) Arc<dyn Objects>);
 
 #[async_trait]
 impl AdmissionPlugin for NodeRestriction {
-    fn name(&self) -> &'static str {
-        "NodeRestriction"
+    fn stage(&self) -> &'static str {
+        "admission/NodeRestriction"
     }
 
     fn handles(&self, operation: Operation) -> bool {

@@ -115,8 +115,8 @@ fn value_of(class: &Value) -> i64 {
 
 #[async_trait]
 impl AdmissionPlugin for Priority {
-    fn name(&self) -> &'static str {
-        "Priority"
+    fn stage(&self) -> &'static str {
+        "admission/Priority"
     }
 
     fn handles(&self, operation: Operation) -> bool {

@@ -16,8 +16,8 @@ pub(super) struct RoleEscalationCheck(pub(super) Arc<RoleEscalation>);
 
 #[async_trait]
 impl AdmissionPlugin for RoleEscalationCheck {
-    fn name(&self) -> &'static str {
-        "RoleEscalation"
+    fn stage(&self) -> &'static str {
+        "admission/RoleEscalation"
     }
 
     fn handles(&self, operation: Operation) -> bool {

@@ -38,8 +38,8 @@ impl RuntimeClass {
 
 #[async_trait]
 impl AdmissionPlugin for RuntimeClass {
-    fn name(&self) -> &'static str {
-        "RuntimeClass"
+    fn stage(&self) -> &'static str {
+        "admission/RuntimeClass"
     }
 
     fn handles(&self, operation: Operation) -> bool {

@@ -83,8 +83,8 @@ impl ServiceAccount {
 
 #[async_trait]
 impl AdmissionPlugin for ServiceAccount {
-    fn name(&self) -> &'static str {
-        "ServiceAccount"
+    fn stage(&self) -> &'static str {
+        "admission/ServiceAccount"
     }
 
     fn handles(&self, operation: Operation) -> bool {

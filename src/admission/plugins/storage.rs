@@ -22,8 +22,8 @@ fn storage_classes() -> GroupResource {
 
 #[async_trait]
 impl AdmissionPlugin for DefaultStorageClass {
-    fn name(&self) -> &'static str {
-        "DefaultStorageClass"
+    fn stage(&self) -> &'static str {
+        "admission/DefaultStorageClass"
     }
 
     fn handles(&self, operation: Operation) -> bool {
@@ -60,8 +60,8 @@ pub(super) struct StorageObjectInUseProtection;
 
 #[async_trait]
 impl AdmissionPlugin for StorageObjectInUseProtection {
-    fn name(&self) -> &'static str {
-        "StorageObjectInUseProtection"
+    fn stage(&self) -> &'static str {
+        "admission/StorageObjectInUseProtection"
     }
 
     fn handles(&self, operation: Operation) -> bool {
@@ -98,8 +98,8 @@ pub(super) struct PersistentVolumeClaimResize(pub(super) Arc<dyn Objects>);
 
 #[async_trait]
 impl AdmissionPlugin for PersistentVolumeClaimResize {
-    fn name(&self) -> &'static str {
-        "PersistentVolumeClaimResize"
+    fn stage(&self) -> &'static str {
+        "admission/PersistentVolumeClaimResize"
     }
 
     fn handles(&self, operation: Operation) -> bool {

@@ -23,8 +23,8 @@ pub struct MutatingAdmissionPolicy(pub Arc<PolicyContext>);
 
 #[async_trait]
 impl AdmissionPlugin for MutatingAdmissionPolicy {
-    fn name(&self) -> &'static str {
-        "MutatingAdmissionPolicy"
+    fn stage(&self) -> &'static str {
+        "admission/MutatingAdmissionPolicy"
     }
 
     /// What is deleted cannot be changed.

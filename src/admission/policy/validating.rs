@@ -21,8 +21,8 @@ pub struct ValidatingAdmissionPolicy(pub Arc<PolicyContext>);
 
 #[async_trait]
 impl AdmissionPlugin for ValidatingAdmissionPolicy {
-    fn name(&self) -> &'static str {
-        "ValidatingAdmissionPolicy"
+    fn stage(&self) -> &'static str {
+        "admission/ValidatingAdmissionPolicy"
     }
 
     fn handles(&self, _operation: Operation) -> bool {

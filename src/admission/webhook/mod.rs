@@ -63,8 +63,8 @@ pub struct ValidatingAdmissionWebhook(pub Arc<Webhooks>);
 
 #[async_trait]
 impl AdmissionPlugin for MutatingAdmissionWebhook {
-    fn name(&self) -> &'static str {
-        "MutatingAdmissionWebhook"
+    fn stage(&self) -> &'static str {
+        "admission/MutatingAdmissionWebhook"
     }
 
     fn handles(&self, _operation: Operation) -> bool {
@@ -82,8 +82,8 @@ impl AdmissionPlugin for MutatingAdmissionWebhook {
 
 #[async_trait]
 impl AdmissionPlugin for ValidatingAdmissionWebhook {
-    fn name(&self) -> &'static str {
-        "ValidatingAdmissionWebhook"
+    fn stage(&self) -> &'static str {
+        "admission/ValidatingAdmissionWebhook"
     }
 
     fn handles(&self, _operation: Operation) -> bool {

@@ -167,11 +167,12 @@ impl PodSecurity {
         Ok(Policy::of(&found))
     }
 
-    /// Enforces, warns and annotates. Templates of workloads are never refused.
+    /// Enforces, warns and annotates for the pod, or the template of pods, at `path` of the object.
+    /// Templates of workloads are never refused.
     async fn check(
         &self,
         admission: &mut Admission<'_>,
-        pod: &Value,
+        path: &str,
         is_pod: bool,
     ) -> Result<(), Status> {
         let (policy, errors) = self.policy(admission).await?;
@@ -190,7 +191,11 @@ impl PodSecurity {
         if policy.is_open() {
             return Ok(());
         }
-        let audited = policy.audit.violations(pod);
+        let violations = |admission: &Admission<'_>, mode: LevelVersion| {
+            let pod = admission.object.pointer(path);
+            pod.map_or_else(Vec::new, |pod| mode.violations(pod))
+        };
+        let audited = violations(admission, policy.audit);
         if !audited.is_empty() {
             let text = format!(
                 "would violate PodSecurity \"{}\": {}",
@@ -201,7 +206,7 @@ impl PodSecurity {
             admission.ctx.audit.annotate(key, text);
         }
         if is_pod {
-            let found = policy.enforce.violations(pod);
+            let found = violations(admission, policy.enforce);
             if !found.is_empty() {
                 let why = format!(
                     "violates PodSecurity \"{}\": {}",
@@ -211,7 +216,7 @@ impl PodSecurity {
                 return Err(forbidden(admission, &why));
             }
         }
-        let found = policy.warn.violations(pod);
+        let found = violations(admission, policy.warn);
         if !found.is_empty() {
             let text = format!(
                 "would violate PodSecurity \"{}\": {}",
@@ -296,8 +301,8 @@ impl PodSecurity {
 
 #[async_trait]
 impl AdmissionPlugin for PodSecurity {
-    fn name(&self) -> &'static str {
-        "PodSecurity"
+    fn stage(&self) -> &'static str {
+        "admission/PodSecurity"
     }
 
     fn handles(&self, operation: Operation) -> bool {
@@ -321,8 +326,7 @@ impl AdmissionPlugin for PodSecurity {
             if !evaluated || !significant {
                 return Ok(());
             }
-            let pod = admission.object.clone();
-            return self.check(admission, &pod, true).await;
+            return self.check(admission, "", true).await;
         }
         if !admission.subresource.is_empty() {
             return Ok(());
@@ -335,23 +339,24 @@ impl AdmissionPlugin for PodSecurity {
             ("batch", "cronjobs") => "/spec/jobTemplate/spec/template",
             _ => return Ok(()),
         };
-        match admission.object.pointer(template).cloned() {
-            Some(template) if template.is_object() => self.check(admission, &template, false).await,
-            _ => Ok(()),
+        let is_there = admission.object.pointer(template);
+        match is_there.is_some_and(Value::is_object) {
+            true => self.check(admission, template, false).await,
+            false => Ok(()),
         }
     }
 }
 
 /// Whether an update changes what the checks look at and a pod's update may change.
 fn is_significant(pod: &Value, old: &Value) -> bool {
-    let images = |pod: &Value, list: &str| -> Vec<(String, String)> {
-        items(pod, &format!("/spec/{list}"))
-            .map(|c| (text(c, "/name").to_string(), text(c, "/image").to_string()))
-            .collect()
-    };
-    ["initContainers", "containers", "ephemeralContainers"]
-        .iter()
-        .any(|list| images(pod, list) != images(old, list))
+    let image = |container| (text(container, "/name"), text(container, "/image"));
+    [
+        "/spec/initContainers",
+        "/spec/containers",
+        "/spec/ephemeralContainers",
+    ]
+    .iter()
+    .any(|list| items(pod, list).map(image).ne(items(old, list).map(image)))
 }
 
 #[cfg(test)]

@@ -65,8 +65,8 @@ fn quotas() -> GroupResource {
 
 #[async_trait]
 impl AdmissionPlugin for ResourceQuota {
-    fn name(&self) -> &'static str {
-        "ResourceQuota"
+    fn stage(&self) -> &'static str {
+        "admission/ResourceQuota"
     }
 
     fn handles(&self, operation: Operation) -> bool {
