@@ -10,28 +10,22 @@ use super::{Action, FieldRule, Target, decoded};
 pub(super) type Replace<'a> = dyn Fn(&[u8], Action) -> String + 'a;
 
 /// One path under way: its rule, which of the rule's paths, how far it is matched.
-struct Track<'a> {
-    rule: &'a FieldRule,
+pub(super) struct Track<'a> {
+    pub(super) rule: &'a FieldRule,
     path: usize,
     positions: Positions,
 }
 
-type Tracks<'a> = SmallVec<[Track<'a>; 4]>;
+pub(super) type Tracks<'a> = SmallVec<[Track<'a>; 4]>;
 
 /// Redacts an object, the items of a list, the objects of a table's rows, or the operations of a JSON
 /// Patch. Answers how many values were replaced.
-pub(super) fn document(tree: &mut Value, rules: &[&FieldRule], replace: &Replace<'_>) -> usize {
-    let start: Tracks<'_> = rules
-        .iter()
-        .flat_map(|rule| {
-            let path = |(path, p): (usize, &super::JsonPath)| Track {
-                rule,
-                path,
-                positions: p.start(),
-            };
-            rule.paths.iter().enumerate().map(path)
-        })
-        .collect();
+pub(super) fn document<'a>(
+    tree: &mut Value,
+    rules: impl Iterator<Item = &'a FieldRule>,
+    replace: &Replace<'_>,
+) -> usize {
+    let start = start(rules);
     if start.is_empty() {
         return 0;
     }
@@ -44,20 +38,86 @@ pub(super) fn document(tree: &mut Value, rules: &[&FieldRule], replace: &Replace
         .sum()
 }
 
-/// An object, and the objects in it if it is a list or a table.
+/// The paths of all rules at their start.
+pub(super) fn start<'a>(rules: impl Iterator<Item = &'a FieldRule>) -> Tracks<'a> {
+    let tracks = rules.flat_map(|rule| {
+        let path = move |(path, p): (usize, &super::JsonPath)| Track {
+            rule,
+            path,
+            positions: p.start(),
+        };
+        rule.paths.iter().enumerate().map(path)
+    });
+    tracks.collect()
+}
+
+/// An object, and the objects in it if it is a list or a table: there paths begin anew.
 fn whole(object: &mut Value, start: &Tracks<'_>, replace: &Replace<'_>) -> usize {
+    let Value::Object(members) = object else {
+        return 0;
+    };
     let mut count = 0;
-    if let Some(items) = object.get_mut("items").and_then(Value::as_array_mut) {
-        for item in items {
-            count += descend(item, start, replace);
+    for (key, member) in members.iter_mut() {
+        let next = advance(start, Segment::Key(key));
+        if let Some(track) = finished(&next) {
+            count += apply(member, track.rule, replace);
+            continue;
         }
+        count += match (key.as_str(), member) {
+            ("items", Value::Array(items)) => {
+                let each = items.iter_mut().enumerate();
+                each.map(|(index, item)| begin(item, &next, Segment::Index(index), start, replace))
+                    .sum()
+            }
+            ("rows", Value::Array(rows)) => {
+                let each = rows.iter_mut().enumerate();
+                each.map(|(index, row)| table_row(row, &next, index, start, replace))
+                    .sum()
+            }
+            (_, member) => descend(member, &next, replace),
+        };
     }
-    if let Some(rows) = object.get_mut("rows").and_then(Value::as_array_mut) {
-        for inner in rows.iter_mut().filter_map(|row| row.get_mut("object")) {
-            count += descend(inner, start, replace);
+    count
+}
+
+/// The row of a table, with its object.
+fn table_row<'a>(
+    row: &mut Value,
+    tracks: &Tracks<'a>,
+    index: usize,
+    start: &Tracks<'a>,
+    replace: &Replace<'_>,
+) -> usize {
+    let next = advance(tracks, Segment::Index(index));
+    if let Some(track) = finished(&next) {
+        return apply(row, track.rule, replace);
+    }
+    let Value::Object(members) = row else {
+        return descend(row, &next, replace);
+    };
+    let each = members.iter_mut().map(|(key, member)| {
+        let segment = Segment::Key(key);
+        match key.as_str() {
+            "object" => begin(member, &next, segment, start, replace),
+            _ => child(member, &next, segment, replace),
         }
+    });
+    each.sum()
+}
+
+/// A value to which paths lead and in which they begin anew, too.
+fn begin<'a>(
+    value: &mut Value,
+    tracks: &Tracks<'a>,
+    segment: Segment<'_>,
+    start: &Tracks<'a>,
+    replace: &Replace<'_>,
+) -> usize {
+    let next = join(start, advance(tracks, segment));
+    match finished(&next) {
+        Some(track) => apply(value, track.rule, replace),
+        None => descend(value, &next, replace),
     }
-    count + descend(object, start, replace)
 }
 
 /// An operation of a JSON Patch: its pointer takes the first steps of each path.
@@ -114,6 +174,13 @@ fn child(
     }
 }
 
+/// Both; `first` counts where both end.
+pub(super) fn join<'a>(first: &Tracks<'a>, second: Tracks<'a>) -> Tracks<'a> {
+    let mut both = copy(first);
+    both.extend(second);
+    both
+}
+
 fn copy<'a>(tracks: &Tracks<'a>) -> Tracks<'a> {
     let each = tracks.iter().map(|t| Track {
         rule: t.rule,
@@ -123,7 +190,8 @@ fn copy<'a>(tracks: &Tracks<'a>) -> Tracks<'a> {
     each.collect()
 }
 
-fn advance<'a>(tracks: &Tracks<'a>, segment: Segment<'_>) -> Tracks<'a> {
+/// One step down.
+pub(super) fn advance<'a>(tracks: &Tracks<'a>, segment: Segment<'_>) -> Tracks<'a> {
     let each = tracks.iter().filter_map(|t| {
         let positions = t.rule.paths[t.path].advance(&t.positions, segment);
         (!positions.is_empty()).then_some(Track {
@@ -135,7 +203,8 @@ fn advance<'a>(tracks: &Tracks<'a>, segment: Segment<'_>) -> Tracks<'a> {
     each.collect()
 }
 
-fn finished<'t, 'a>(tracks: &'t Tracks<'a>) -> Option<&'t Track<'a>> {
+/// A path that ends here.
+pub(super) fn finished<'t, 'a>(tracks: &'t Tracks<'a>) -> Option<&'t Track<'a>> {
     tracks
         .iter()
         .find(|t| t.rule.paths[t.path].is_match(&t.positions))
@@ -159,7 +228,11 @@ fn apply(value: &mut Value, rule: &FieldRule, replace: &Replace<'_>) -> usize {
 
 /// `$patch: replace` in a strategic merge patch says what to do, not what to store.
 fn is_directive(key: &str, value: &Value) -> bool {
-    key == "$patch" && matches!(value.as_str(), Some("replace" | "merge" | "delete"))
+    key == "$patch" && value.as_str().is_some_and(is_directive_text)
+}
+
+pub(super) fn is_directive_text(text: &str) -> bool {
+    matches!(text, "replace" | "merge" | "delete")
 }
 
 fn put(value: &mut Value, rule: &FieldRule, replace: &Replace<'_>) -> usize {
