@@ -19,9 +19,9 @@ use crate::storage::{Error, Event, Failure, KeyValue, Range, Revision, WatchMess
 /// Keys of the first page of a fill; later pages aim at [`PAGE_BYTES`].
 const PAGE_KEYS_FIRST: usize = 500;
 /// Most keys of a page.
-const PAGE_KEYS_MAX: usize = 5000;
-/// Bytes of values a page aims at: below gRPC's 4 MiB.
-const PAGE_BYTES: usize = 2 << 20;
+const PAGE_KEYS_MAX: usize = 10_000;
+/// Bytes of values a page aims at. Few pages: for each of them etcd counts all keys that are left.
+const PAGE_BYTES: usize = 8 << 20;
 /// Pages being decoded while the next is fetched; bounds the memory of a fill.
 const PAGES_DECODING_MAX: usize = 4;
 /// In how many turns watchers are woken, and how many there are in one at least.

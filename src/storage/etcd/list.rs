@@ -8,7 +8,7 @@ use super::errors::Call;
 use super::{EtcdStore, key_value, revision_of, signed};
 use crate::storage::{Error, Listed, Range, Revision};
 
-/// Values of the first page.
+/// Values of the first page of everything.
 const FIRST_PAGE: usize = 1000;
 /// Values of one page at most.
 const PAGE_MAX: usize = 10_000;
@@ -21,7 +21,11 @@ pub(super) async fn list(store: &EtcdStore, range: &Range) -> Result<Listed, Err
         Some(start) if start.as_str() > range.prefix.as_str() => start.clone().into_bytes(),
         _ => range.prefix.clone().into_bytes(),
     };
-    let mut page = FIRST_PAGE;
+    // Who sets a limit knows how large the values are.
+    let mut page = match range.limit {
+        0 => FIRST_PAGE,
+        limit => limit.min(PAGE_MAX),
+    };
     let mut at = range.revision;
     let mut listed: Option<Listed> = None;
     loop {
