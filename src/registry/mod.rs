@@ -245,7 +245,7 @@ impl Registry {
     ) -> Result<Value, serde_json::Error> {
         // Checked as a whole, text need not be checked string by string.
         let mut object: Value = match std::str::from_utf8(json) {
-            Ok(text) => serde_json::from_str(text)?,
+            Ok(text) => crate::api::bytes::tree(text)?,
             Err(_) => serde_json::from_slice(json)?,
         };
         convert::convert(&mut object, resource, &resource.group_version());

@@ -1,9 +1,9 @@
 //! Objects as bytes: the stored form, the ready-to-send form, and what can be read off them in one
 //! forward scan.
 //!
-//! Called by the registry (after a write, [`stored`], [`splice`]) and by the watch cache (for every
-//! stored value it takes in, [`ready`]). Builds no trees unless a value was stored by somebody
-//! else in another layout.
+//! Called by the registry (for a write [`tree`], after it [`stored`] and [`splice`]) and by the watch
+//! cache (for every stored value it takes in, [`ready`]), which builds no trees unless a value was
+//! stored by somebody else in another layout.
 //!
 //! # Invariants
 //! - Stored: `{"kind":"Pod","apiVersion":"v1","metadata":{…},…}` without
@@ -18,12 +18,15 @@ use bytes::Bytes;
 use serde_json::Value;
 
 mod labels;
+mod plain;
 mod scan;
 mod shape;
+mod tree;
 mod write;
 
 pub use labels::Labels;
 pub use shape::{FieldValue, Shape};
+pub use tree::tree;
 pub use write::{needs_escapes, string as push_string};
 
 use labels::LabelSpan;
@@ -96,6 +99,13 @@ pub fn stored(value: &Value, kind: &str, api_version: &str) -> Bytes {
     }
     out.push(b'}');
     out.shrink_to_fit();
+    Bytes::from(out)
+}
+
+/// The text of a tree as it stands.
+pub fn text(value: &Value) -> Bytes {
+    let mut out = Vec::with_capacity(1024);
+    write::value(&mut out, value);
     Bytes::from(out)
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::plain::plain_len;
 use super::shape::Node;
 use super::{Error, FieldValue, LabelSpan, Labels, Shape};
 
@@ -58,19 +59,6 @@ pub(super) fn scan(text: &[u8], shape: &Shape) -> Result<Scan, Error> {
         fields: scanner.fields,
     })
 }
-
-/// Bytes at which reading a string stops: quotes, backslashes and what must be escaped.
-static STOPS: [bool; 256] = {
-    let mut stops = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        stops[byte] = true;
-        byte += 1;
-    }
-    stops[b'"' as usize] = true;
-    stops[b'\\' as usize] = true;
-    stops
-};
 
 struct Scanner<'a> {
     text: &'a [u8],
@@ -318,24 +306,19 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            let rest = &self.text[self.at..];
-            let plain = rest.iter().position(|&byte| STOPS[usize::from(byte)]);
-            let Some(plain) = plain else {
-                self.at = self.text.len();
-                return Err(self.invalid("the end of a string"));
-            };
-            self.at += plain;
-            match self.text[self.at] {
-                b'"' => {
+            self.at += plain_len(&self.text[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
                     self.at += 1;
                     let range = start..self.at - 1;
                     return Ok(Text { range, escaped });
                 }
-                b'\\' => {
+                Some(b'\\') => {
                     escaped = true;
                     self.escape()?;
                 }
-                _ => return Err(self.invalid("no control character")),
+                Some(_) => return Err(self.invalid("no control character")),
+                None => return Err(self.invalid("the end of a string")),
             }
         }
     }

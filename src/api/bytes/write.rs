@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use super::plain::plain_len;
+
 /// Appends the text of a value.
 pub(super) fn value(out: &mut Vec<u8>, value: &Value) {
     match value {
@@ -56,10 +58,7 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
 
 /// Whether something in a text cannot stand between quotes as it is.
 pub fn needs_escapes(text: &str) -> bool {
-    // Without an early exit, so that it is done many bytes at a time.
-    text.bytes().fold(false, |escapes, byte| {
-        escapes | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
-    })
+    plain_len(text.as_bytes()) < text.len()
 }
 
 fn general<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {

@@ -393,6 +393,6 @@ pub fn note_request(ctx: &mut RequestContext, value: &Value) {
     ctx.audit.object_uid = text("uid");
     ctx.audit.object_resource_version = text("resourceVersion");
     if ctx.audit.level >= AuditLevel::Request {
-        ctx.audit.request_object = serde_json::to_vec(value).ok().map(Bytes::from);
+        ctx.audit.request_object = Some(crate::api::bytes::text(value));
     }
 }
