@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::api::resource::Resource;
-use crate::api::schema;
+use crate::api::schema::{self, Touched};
 use crate::registry::strategy::{Strategy, WriteContext};
 use crate::request::UserInfo;
 
@@ -41,8 +41,13 @@ impl Target {
 
     /// Fills the defaults that the schema declares, then those of the strategy.
     pub fn default(&self, object: &mut Value) {
+        self.default_where(object, &Touched::All);
+    }
+
+    /// The same for an object of which only some members were touched.
+    pub fn default_where(&self, object: &mut Value, touched: &Touched) {
         if let Some(schema) = schema::builtin(&self.resource.group_version_kind()) {
-            schema::apply_defaults(object, schema);
+            schema::apply_defaults_where(object, schema, touched);
         }
         self.strategy().default(object);
     }

@@ -21,12 +21,12 @@ use serde_json::{Map, Value};
 
 use crate::api::field::{FieldErrors, Path};
 use crate::api::names::GroupKind;
-use crate::api::schema::{self, Format, Schema, go_json};
+use crate::api::schema::{self, Format, Schema, Touched, go_json};
 use crate::api::status::{Details, Status};
 
 pub use json_patch::{JsonPatch, NotApplied};
 pub(in crate::api) use print::go_value;
-pub use restore::fits;
+pub use restore::{fits, fits_where};
 
 /// The kind of a patch, by its media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,29 @@ impl Patch {
     /// What strict decoding of the patch itself has to say.
     pub fn problems(&self) -> &[String] {
         &self.problems
+    }
+
+    /// The members of the object that it may change.
+    pub fn touched(&self) -> Touched {
+        let names: Vec<String> = match &self.document {
+            Document::Merge(members) => members.keys().cloned().collect(),
+            Document::Strategic(members) => {
+                // Directives are about the whole object.
+                if members.keys().any(|name| name.starts_with('$')) {
+                    return Touched::All;
+                }
+                members.keys().cloned().collect()
+            }
+            Document::Json(operations) => {
+                let first = |path: &str| Some(json_patch::unescape(path.split('/').nth(1)?));
+                let paths = operations.iter().flat_map(json_patch::Operation::paths);
+                match paths.map(first).collect::<Option<Vec<String>>>() {
+                    Some(names) => names,
+                    None => return Touched::All,
+                }
+            }
+        };
+        Touched::Only(names)
     }
 
     /// Applies it to `object`. `schema` is needed for strategic merges.
@@ -369,6 +392,68 @@ mod tests {
         );
     }
 
+    /// Looking into what a patch touched comes to the same as looking into everything.
+    fn check_touched(object: &Value, patch: &Patch) {
+        let schema = config_map();
+        let mut stored = object.clone();
+        schema::normalise(&mut stored, schema);
+        let Ok(mut patched) = patch.apply(&stored, Some(schema)) else {
+            return;
+        };
+        let touched = patch.touched();
+        if !fits(&stored, schema) {
+            return;
+        }
+        assert_eq!(
+            fits(&patched, schema),
+            fits_where(&patched, schema, &touched)
+        );
+        let mut whole = patched.clone();
+        schema::normalise(&mut whole, schema);
+        schema::normalise_where(&mut patched, schema, &touched);
+        assert_eq!(patched, whole, "{patch:?}");
+    }
+
+    #[test]
+    fn touched_members() {
+        let only = |names: &[&str]| Touched::Only(names.iter().map(ToString::to_string).collect());
+        for (kind, body, want) in [
+            (
+                PatchType::Merge,
+                r#"{"data":{"a":null},"metadata":{}}"#,
+                only(&["data", "metadata"]),
+            ),
+            (
+                PatchType::Strategic,
+                r#"{"data":{"$patch":"replace"}}"#,
+                only(&["data"]),
+            ),
+            (
+                PatchType::Strategic,
+                r#"{"$patch":"replace"}"#,
+                Touched::All,
+            ),
+            (
+                PatchType::Strategic,
+                r#"{"$retainKeys":["data"]}"#,
+                Touched::All,
+            ),
+            (
+                PatchType::Json,
+                r#"[{"op":"move","from":"/data/a","path":"/metadata/labels/b"}]"#,
+                only(&["metadata", "data"]),
+            ),
+            (
+                PatchType::Json,
+                r#"[{"op":"replace","path":"","value":{}}]"#,
+                Touched::All,
+            ),
+        ] {
+            let patch = Patch::parse(kind, body.as_bytes()).expect("a patch");
+            assert_eq!(patch.touched(), want, "{body}");
+        }
+    }
+
     fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -430,6 +515,7 @@ mod tests {
                     let _ = patch.invalid(&patched, schema, "why");
                     let _ = fits(&patched, config_map());
                 }
+                check_touched(&object, &patch);
             }
         }
     }

@@ -4,7 +4,21 @@
 use serde_json::Value;
 
 use crate::api::quantity::Quantity;
-use crate::api::schema::{Node, Schema};
+use crate::api::schema::{Node, Schema, Touched};
+
+/// As [`fits`], of an object of which only the `touched` members are looked into.
+pub fn fits_where(value: &Value, schema: &Schema, touched: &Touched) -> bool {
+    let (Node::Object(object), Value::Object(members)) = (&schema.node, value) else {
+        return fits(value, schema);
+    };
+    let mut fields = object.in_order();
+    members
+        .iter()
+        .all(|(name, value)| match fields.field(name) {
+            Some(field) => !touched.has(name) || fits(value, &field.schema),
+            None => object.preserve_unknown,
+        })
+}
 
 /// Whether decoding `value` would give the same tree and nothing to complain about. Says no when in
 /// doubt, and then decoding decides.

@@ -54,7 +54,7 @@ use serde_json::{Map as JsonMap, Value};
 use crate::api::names::{GroupVersionKind, Name};
 
 pub use decode::{DecodeError, Decoded, Format, TypeMeta, decode, summarize, type_meta};
-pub use normalise::{apply_defaults, normalise};
+pub use normalise::{Touched, apply_defaults, apply_defaults_where, normalise, normalise_where};
 pub use published::Definitions;
 
 /// A type: what a value may be and how Go calls it.

@@ -15,6 +15,36 @@ use super::{Field, Node, Object, Schema};
 use crate::api::quantity::Quantity;
 use crate::api::time;
 
+/// The members of an object that a change may have touched. The others are as they were stored, which
+/// is in normal form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Any.
+    All,
+    /// These.
+    Only(Vec<String>),
+}
+
+impl Touched {
+    /// Whether `name` may have been touched.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Touched::All => true,
+            Touched::Only(names) => names.iter().any(|touched| touched == name),
+        }
+    }
+}
+
+/// As [`normalise`], of an object of which only the `touched` members are looked into.
+pub fn normalise_where(value: &mut Value, schema: &Schema, touched: &Touched) {
+    match (&schema.node, value) {
+        (Node::Object(object), Value::Object(members)) => {
+            normalise_members(members, object, |name| touched.has(name));
+        }
+        (_, value) => normalise(value, schema),
+    }
+}
+
 /// Brings `value` into the form that Go would encode after decoding it. Idempotent.
 ///
 /// Values that do not fit their type are left alone; [`decode`](super::decode()) refuses them.
@@ -55,12 +85,19 @@ pub fn normalise(value: &mut Value, schema: &Schema) {
 /// Fills declared defaults of absent fields, also inside lists and maps. An object that is absent is
 /// not created for the sake of its fields' defaults.
 pub fn apply_defaults(value: &mut Value, schema: &Schema) {
+    apply_defaults_where(value, schema, &Touched::All);
+}
+
+/// The same, of an object of which only the `touched` members are looked into.
+pub fn apply_defaults_where(value: &mut Value, schema: &Schema, touched: &Touched) {
     match (&schema.node, value) {
         (Node::Object(object), Value::Object(members)) => {
             let mut fields = object.in_order();
             for (name, member) in members.iter_mut() {
                 let field = fields.field(name);
-                if let (Value::Object(_) | Value::Array(_), Some(field)) = (&*member, field) {
+                if let (Value::Object(_) | Value::Array(_), Some(field)) = (&*member, field)
+                    && touched.has(name)
+                {
                     apply_defaults(member, &field.schema);
                 }
             }
@@ -95,6 +132,15 @@ fn normalise_element(value: &mut Value, schema: &Schema) {
 }
 
 fn normalise_object(members: &mut Map<String, Value>, object: &Object) {
+    normalise_members(members, object, |_| true);
+}
+
+/// `looks_into` says which members may not be normal themselves.
+fn normalise_members(
+    members: &mut Map<String, Value>,
+    object: &Object,
+    looks_into: impl Fn(&str) -> bool,
+) {
     let mut fields = object.in_order();
     // Most objects are what they should be, and removing is dear also where nothing is removed.
     let mut is_whole = true;
@@ -103,7 +149,7 @@ fn normalise_object(members: &mut Map<String, Value>, object: &Object) {
             is_whole &= object.preserve_unknown;
             continue;
         };
-        if !value.is_null() {
+        if !value.is_null() && looks_into(name) {
             normalise(value, &field.schema);
             if left_out(value, field) {
                 *value = Value::Null;

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::api::names::{GroupVersion, GroupVersionKind};
 use crate::api::options::{FieldValidation, WriteOptions, WriteVerb};
-use crate::api::patch::{Patch, PatchType, fits};
-use crate::api::schema::{self, DecodeError, Format, Schema, yaml};
+use crate::api::patch::{Patch, PatchType, fits_where};
+use crate::api::schema::{self, DecodeError, Format, Schema, Touched, yaml};
 use crate::api::status::Status;
 use crate::endpoints::handlers::create::note_options;
 use crate::endpoints::handlers::update::{check_identity, may_create};
@@ -108,10 +108,20 @@ fn patched(
     let raw = patch.apply(old, schema)?;
     let row = &target.resource;
     let expected = (row.kind.as_ref(), row.group_version().to_string());
-    let (mut object, warnings) =
-        decode_patched(patch, raw, schema, expected, options.field_validation)?;
+    let touched = match row.group_version() == row.storage_version {
+        true => patch.touched(),
+        // Conversion leaves it to this to bring everything into normal form.
+        false => Touched::All,
+    };
+    let (mut object, warnings) = decode_patched(
+        (patch, &touched),
+        raw,
+        schema,
+        expected,
+        options.field_validation,
+    )?;
     check_identity(&mut object, target)?;
-    target.default(&mut object);
+    target.default_where(&mut object, &touched);
     Ok(Transform { object, warnings })
 }
 
@@ -124,9 +134,9 @@ pub fn schema_of(target: &Target) -> Option<&'static Schema> {
 }
 
 /// Decodes the result of a patch, which must be of the `expected` kind and apiVersion; its problems
-/// are those of the patch.
+/// are those of the patch, which touched these members.
 pub fn decode_patched(
-    patch: &Patch,
+    (patch, touched): (&Patch, &Touched),
     mut raw: Value,
     schema: Option<&Schema>,
     expected: (&str, String),
@@ -137,11 +147,11 @@ pub fn decode_patched(
     if validation == FieldValidation::Ignore {
         problems.clear();
     }
-    let fitting = schema.filter(|schema| problems.is_empty() && fits(&raw, schema));
+    let fitting = schema.filter(|schema| problems.is_empty() && fits_where(&raw, schema, touched));
     let object = match fitting {
         // The usual case: nothing to decode or to complain about.
         Some(schema) => {
-            schema::normalise(&mut raw, schema);
+            schema::normalise_where(&mut raw, schema, touched);
             return Ok((raw, problems));
         }
         None => {

@@ -12,7 +12,7 @@ use crate::api::managed_fields::{self, Filter, Type, Versions, Writer};
 use crate::api::names::GroupVersion;
 use crate::api::options::WriteOptions;
 use crate::api::patch::{Patch, PatchType};
-use crate::api::schema;
+use crate::api::schema::{self, Touched};
 use crate::api::status::Status;
 use crate::endpoints::handlers::apply::{Config, check_kind};
 use crate::endpoints::handlers::body::{self, Expected};
@@ -74,7 +74,8 @@ pub async fn patch_scale(
         let patch = patch.as_ref().map_err(Clone::clone)?;
         let raw = patch.apply(scale, schema)?;
         let expected = ("Scale", "autoscaling/v1".to_string());
-        decode_patched(patch, raw, schema, expected, validation).map(|(scale, _)| scale)
+        decode_patched((patch, &Touched::All), raw, schema, expected, validation)
+            .map(|(scale, _)| scale)
     });
     let transform = (transform, false);
     write_scale(endpoints, ctx, target, negotiated, options, transform).await
