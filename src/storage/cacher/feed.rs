@@ -3,10 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::task::JoinHandle;
 
 use super::Inner;
@@ -14,7 +12,7 @@ use super::State;
 use super::object::{CachedObject, EventType};
 use super::objects::Objects;
 use super::window::{Change, Window};
-use crate::storage::{Error, Event, Failure, KeyValue, Range, Revision, WatchMessage, WatchStream};
+use crate::storage::{Error, Event, Failure, KeyValue, Range, Revision, WatchMessage};
 
 /// Keys of the first page of a fill; later pages aim at [`PAGE_BYTES`].
 const PAGE_KEYS_FIRST: usize = 500;
@@ -24,9 +22,6 @@ const PAGE_KEYS_MAX: usize = 10_000;
 const PAGE_BYTES: usize = 8 << 20;
 /// Pages being decoded while the next is fetched; bounds the memory of a fill.
 const PAGES_DECODING_MAX: usize = 4;
-/// In how many turns watchers are woken, and how many there are in one at least.
-const TURNS: usize = 8;
-const TURN_MIN: usize = 32;
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -45,10 +40,6 @@ pub(super) struct Feed {
     corrupt: Arc<HashMap<String, String>>,
     revision: Revision,
     filled: bool,
-    /// Watchers that have something to read and are not woken yet.
-    asleep: VecDeque<Waker>,
-    /// How many of them are woken at once.
-    turn: usize,
 }
 
 type Decoded = Result<Arc<CachedObject>, (String, String)>;
@@ -61,8 +52,6 @@ impl Feed {
             corrupt: Arc::default(),
             revision: 0,
             filled: false,
-            asleep: VecDeque::new(),
-            turn: TURN_MIN,
         }
     }
 
@@ -120,19 +109,9 @@ impl Feed {
             Err(error) => return Lost::Stream(error),
         };
         self.inner.set_following(true);
-        let lost = self.follow_stream(&mut stream).await;
-        self.wake_all();
-        lost
-    }
-
-    async fn follow_stream(&mut self, stream: &mut WatchStream) -> Lost {
-        let mut next = None;
-        while let Some(message) = self.next(stream, &mut next).await {
+        while let Some(message) = stream.recv().await {
             match message {
-                WatchMessage::Events(mut events) => {
-                    next = gather(stream, &mut events);
-                    self.apply(events);
-                }
+                WatchMessage::Events(events) => self.apply(events),
                 WatchMessage::Progress(revision) => {
                     self.inner.reached.advance(revision);
                     self.inner.hub.advance(revision);
@@ -146,40 +125,6 @@ impl Feed {
             failure: Failure::Unreachable,
             reason: "watch ended".into(),
         })
-    }
-
-    /// The next message: the one that was put aside, else one that is there, else one that comes when
-    /// all watchers are awake.
-    async fn next(
-        &mut self,
-        stream: &mut WatchStream,
-        aside: &mut Option<WatchMessage>,
-    ) -> Option<WatchMessage> {
-        if let Some(message) = aside.take() {
-            return Some(message);
-        }
-        while !self.asleep.is_empty() {
-            match stream.try_recv() {
-                Ok(message) => return Some(message),
-                Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) => {}
-            }
-            let turn = self.turn.min(self.asleep.len());
-            self.asleep.drain(..turn).for_each(Waker::wake);
-            tokio::task::yield_now().await;
-        }
-        stream.recv().await
-    }
-
-    /// Has watchers woken, turn by turn. Events that come while many of them are being served reach
-    /// the others together with the first, in one write.
-    fn wake(&mut self, more: Vec<Waker>) {
-        self.asleep.extend(more);
-        self.turn = TURN_MIN.max(self.asleep.len() / TURNS);
-    }
-
-    fn wake_all(&mut self) {
-        self.asleep.drain(..).for_each(Waker::wake);
     }
 
     /// Takes in the changes of whole revisions.
@@ -197,9 +142,8 @@ impl Feed {
         self.publish();
         // Readers first: whoever is told of a change finds it when reading.
         self.inner.reached.advance(self.revision);
-        let asleep = self.inner.hub.dispatch(changes, self.objects.clone(), None);
+        self.inner.hub.dispatch(changes, self.objects.clone(), None);
         self.inner.hub.advance(self.revision);
-        self.wake(asleep);
     }
 
     fn apply_one(&mut self, event: Event) -> Option<Arc<Change>> {
@@ -276,13 +220,10 @@ impl Feed {
             self.revision = revision;
             self.publish();
             self.inner.reached.advance(revision);
-            let asleep = self
-                .inner
+            self.inner
                 .hub
                 .dispatch(changes, self.objects.clone(), Some(revision));
             self.inner.hub.advance(revision);
-            self.wake(asleep);
-            self.wake_all();
             return Ok(());
         }
         self.start_over(objects, revision);
@@ -394,17 +335,6 @@ impl Feed {
             finish_page(&mut decoding, &mut decoded).await?;
         }
         Ok((decoded, revision))
-    }
-}
-
-/// Adds the events that have come meanwhile, so that a watcher is woken once for all of them. Answers
-/// the first message that is none.
-fn gather(stream: &mut WatchStream, events: &mut Vec<Event>) -> Option<WatchMessage> {
-    loop {
-        match stream.try_recv().ok()? {
-            WatchMessage::Events(more) => events.extend(more),
-            other => return Some(other),
-        }
     }
 }
 

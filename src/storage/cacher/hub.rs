@@ -200,15 +200,15 @@ impl Hub {
     }
 
     /// Takes changes into the window and hands them to the watchers concerned. `lost` is the
-    /// revision of a resync, when the changes are its outcome. Answers whom to wake.
+    /// revision of a resync, when the changes are its outcome.
     pub(super) fn dispatch(
         &self,
         changes: Vec<Arc<Change>>,
         objects: super::objects::Objects,
         lost: Option<Revision>,
-    ) -> Vec<Waker> {
+    ) {
         let Some(last) = changes.last().map(|change| change.revision) else {
-            return Vec::new();
+            return;
         };
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
@@ -245,7 +245,7 @@ impl Hub {
             .set(inner.window.capacity() as u64);
         drop(guard);
         self.advance(last);
-        wake
+        wake.into_iter().for_each(Waker::wake);
     }
 
     /// Starts over with another window: every watch ends with `error`.
