@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::api::bytes::push_string;
 use crate::audit::json::{self, push, push_key, push_member, push_micro_time, push_number};
-use crate::audit::redact::{Redactor, Writer};
+use crate::audit::redact::{self, Redactor, Writer};
 use crate::audit::{Decision, Stage, trace};
 use crate::request::{AuditLevel, RequestContext, UserInfo};
 
@@ -465,6 +465,9 @@ impl Shown<'_> {
         let redactor = self.redactor.filter(|r| r.concerns(info, object, writer));
         if !omits && redactor.is_none() {
             return false;
+        }
+        if writer == Writer::Server && redact::rewrite(out, object, info, redactor, omits) {
+            return true;
         }
         let Ok(mut tree) = serde_json::from_slice::<Value>(object) else {
             // What cannot be looked into is shown whole or not at all.

@@ -85,7 +85,6 @@ pub struct Indexer {
     shared: Arc<Shared>,
     followed: Vec<Followed>,
     committed_at: Instant,
-    pace: Pace,
     /// Not before this is written again, after a failure.
     retry_at: Option<Instant>,
     pause: Duration,
@@ -116,7 +115,6 @@ impl Indexer {
             shared,
             followed,
             committed_at: Instant::now(),
-            pace: Pace::default(),
             retry_at: None,
             pause: RETRY_PAUSES.0,
             again: None,
@@ -227,12 +225,13 @@ impl Indexer {
         }
         let mut waiting: Vec<usize> = (0..self.followed.len()).collect();
         let (mut is_behind, mut turns) = (false, 0);
+        let mut pace = Pace::begin();
         while !waiting.is_empty() && (must_commit || turns < ROUND_TURNS) {
             turns += 1;
             let mut next = Vec::new();
             for index in waiting {
                 match self.turn(index) {
-                    Ok(true) if self.may_go_on(index) => next.push(index),
+                    Ok(true) if self.may_go_on(index, &mut pace) => next.push(index),
                     Ok(_) => {}
                     Err(Trouble::Index(error)) => return Err(error),
                     Err(Trouble::Log(error)) => {
@@ -255,13 +254,13 @@ impl Indexer {
     }
 
     /// Whether a log that has more is read on now.
-    fn may_go_on(&mut self, index: usize) -> bool {
+    fn may_go_on(&self, index: usize, pace: &mut Pace) -> bool {
         let Followed {
             follower, wanted, ..
         } = &self.followed[index];
         match wanted {
             Some(end) => !follower.is_at(end),
-            None => !self.pace.is_crowded() || follower.behind() > BACKLOG_MAX_BYTES,
+            None => !pace.is_crowded() || follower.behind() > BACKLOG_MAX_BYTES,
         }
     }
 
