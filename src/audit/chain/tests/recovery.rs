@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::sync::Arc;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use super::{Log, end, event, write};
 use crate::audit::chain::format::{ENTRY_BYTES, Entry, chain_path, checkpoints_path};
 use crate::audit::chain::verify::{ProblemKind, Progress, Question, verify};
@@ -369,12 +371,13 @@ fn the_end_of_a_file_waits_until_it_can_be_signed() {
     options.rotation.max_bytes = 600;
     let sink = log.open_with(&options);
     let checkpoints = checkpoints_path(&log.path());
-    let kept = fs::read(&checkpoints).expect("the checkpoint of the start");
-    fs::remove_file(&checkpoints).expect("deletes");
-    fs::create_dir(&checkpoints).expect("something that cannot be written");
+    let folder = checkpoints.with_extension("folder");
+    fs::create_dir(&folder).expect("something that cannot be written");
+    // At once: the notary tries again all the time.
+    let exchange = || renameat_with(CWD, &folder, CWD, &checkpoints, RenameFlags::EXCHANGE);
+    exchange().expect("exchanges");
     write(&sink, "a", 0..40);
-    fs::remove_dir(&checkpoints).expect("deletes");
-    fs::write(&checkpoints, kept).expect("writes");
+    exchange().expect("exchanges");
     end(sink);
     let (ends, signed) = ends_and_signed(&log);
     assert_eq!(ends, signed);
