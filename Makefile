@@ -35,8 +35,9 @@ golden: build-tools test-tools
 bench-record: build
 	./target/release/verbatim bench-record $(FLAGS)
 
-# Fuzzes each decoder, patch and parser for FUZZ_SECONDS, one after the other (tests/fuzz/main.rs). A finding is kept
-# below target/fuzz and fails; FUZZ_TARGETS limits it to names that contain a text.
+# Fuzzes each decoder, patch and parser for FUZZ_SECONDS of a processor, one after the other
+# (tests/fuzz/main.rs). A finding is kept below target/fuzz and fails; FUZZ_TARGETS limits it to names
+# that contain a text.
 fuzz: build-tools
 	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$$RANDOM nice -n 19 \
 		cargo test --locked --profile fuzz --test fuzz -- --test-threads 1 --nocapture $(FUZZ_TARGETS)

@@ -52,18 +52,17 @@ impl Cpu {
         }
     }
 
-    /// Time of the threads that build the search index.
+    /// Time of the threads that build the search index: what no other thread took, since many of them
+    /// have ended by now.
     pub(crate) fn of_index(&self) -> f64 {
         let is_index = |name: &str| {
             ["index", "tantivy", "merge", "docstore"]
                 .iter()
                 .any(|part| name.contains(part))
         };
-        self.by_thread
-            .iter()
-            .filter(|(name, _)| is_index(name))
-            .map(|(_, seconds)| seconds)
-            .sum()
+        let others = self.by_thread.iter().filter(|(name, _)| !is_index(name));
+        let others: f64 = others.map(|(_, seconds)| seconds).sum();
+        (self.total - others).max(0.0)
     }
 }
 

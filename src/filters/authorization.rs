@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, StatusCode};
 
 use crate::api::status::Status;
+use crate::audit::event::REASON_ANNOTATION;
 use crate::authorization::refusal::{forbidden, sanitize};
 use crate::authorization::{Authorizer, Decision, Verdict};
 use crate::filters::{Filter, Step};
@@ -59,7 +60,7 @@ impl Authorization {
         if decision.verdict == Verdict::Allow {
             let reason = decision.reason.as_str();
             ctx.audit.annotate("authorization.k8s.io/decision", "allow");
-            ctx.audit.annotate("authorization.k8s.io/reason", reason);
+            ctx.audit.annotate(REASON_ANNOTATION, reason);
             let stages = &mut ctx.stages;
             let took = stages.end_timed("authorization", began, "allow", decision.reason);
             self.attempts.note("allowed", took);
@@ -72,8 +73,7 @@ impl Authorization {
                 "Internal Server Error: \"{}\": {error}",
                 sanitize(&ctx.uri.to_string())
             );
-            ctx.audit
-                .annotate("authorization.k8s.io/reason", "internal error");
+            ctx.audit.annotate(REASON_ANNOTATION, "internal error");
             ctx.stages.end("authorization", began, "error", error);
             let code = StatusCode::INTERNAL_SERVER_ERROR;
             return Some(ApiResponse::text(code, format!("{body}\n")));
@@ -83,7 +83,7 @@ impl Authorization {
         ctx.audit
             .annotate("authorization.k8s.io/decision", "forbid");
         ctx.audit
-            .annotate("authorization.k8s.io/reason", decision.reason.clone());
+            .annotate(REASON_ANNOTATION, decision.reason.clone());
         ctx.stages
             .end("authorization", began, "forbid", decision.reason);
         Some(forbidden_response(ctx, &status))

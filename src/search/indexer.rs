@@ -214,6 +214,7 @@ impl Indexer {
                 Err(error) => tracing::error!(%error, "the log cannot be opened"),
             }
         }
+        self.tell_behind();
     }
 
     /// Reads the logs turn by turn: on and on where the machine has time for it, and to where they end
@@ -248,9 +249,13 @@ impl Indexer {
             waiting = next;
         }
         self.shared.is_behind.store(is_behind, Ordering::Release);
+        self.tell_behind();
+        Ok(!waiting.is_empty())
+    }
+
+    fn tell_behind(&self) {
         let behind = self.followed.iter().map(|f| f.follower.behind()).sum();
         self.shared.metrics.behind.set(gauge(behind));
-        Ok(!waiting.is_empty())
     }
 
     /// Whether a log that has more is read on now.

@@ -18,8 +18,9 @@
 //!   keeps a journal in its data directory for this.
 //! - **Commit on demand**: searches ask for it; otherwise every few seconds. Rejected: a commit each
 //!   half second, which costs two cores 4% for readers who are not there.
-//! - **Requests come first**: while they take the whole machine, up to 64 MB of events wait in the log
-//!   (`verbatim_search_behind_bytes`) and the indexer takes small turns, see `pace`. A search has it
+//! - **Requests come first**: while they take the whole machine, up to some 64 MB of events wait in the
+//!   log (`verbatim_search_behind_bytes`; what is left of a rotated file is not counted) and the
+//!   indexer takes small turns, see `pace`. A search has it
 //!   go on at once, so nothing is missing in an answer; it waits for what was behind.
 //! - **Columns instead of terms** for keywords that have few values: most events have the common
 //!   ones, and looking through a column finds the others.

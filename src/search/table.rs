@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::audit::event::TRACE_ANNOTATION;
+use crate::audit::event::{REASON_ANNOTATION, TRACE_ANNOTATION};
 use crate::search::window::parse_duration;
 
 /// A column.
@@ -140,7 +140,7 @@ fn reason(event: &Value) -> String {
     if status["code"].as_u64().is_some_and(|c| c >= 400) {
         return text(&status["message"]);
     }
-    text(&event["annotations"]["authorization.k8s.io/reason"])
+    text(&event["annotations"][REASON_ANNOTATION])
 }
 
 /// The stage trace of an event, parsed; null when it has none.

@@ -2,9 +2,9 @@
 //! selectors, options, scalars, queries, policy files, and the strategies behind the decoders.
 //!
 //! `cargo test --test fuzz` gives each target half a second and plays what fuzzing has found before
-//! (`corpus/`); `make fuzz FUZZ_SECONDS=600` gives each ten minutes. Found means: a panic, or an input
-//! that takes longer than its length allows. A finding is written below `target/fuzz`; move it into
-//! `corpus/<target>/` once it is fixed.
+//! (`corpus/`); `make fuzz FUZZ_SECONDS=600` gives each ten minutes of a processor. Found means: a
+//! panic, or an input that takes longer than its length allows. A finding is written below
+//! `target/fuzz`; move it into `corpus/<target>/` once it is fixed.
 
 mod campaign;
 mod corpus;

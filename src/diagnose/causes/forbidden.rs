@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 
 use super::Answer;
+use crate::audit::event::REASON_ANNOTATION;
 use crate::diagnose::cause::{Cause, Class};
 use crate::diagnose::trace::{TracedStage, webhook_of};
-
-/// Annotation that holds an authorizer's reason.
-const REASON: &str = "authorization.k8s.io/reason";
 
 /// A refusal by an admission plugin or webhook; `None` when admission let it through.
 pub(super) fn by_admission(answer: &Answer<'_>) -> Option<Cause> {
@@ -117,7 +115,9 @@ pub(super) fn by_impersonation(whom: &str, why: &str) -> Cause {
 /// No authorizer allowed it. What RBAC would need is added by whoever can ask it.
 fn by_authorizer(answer: &Answer<'_>) -> Cause {
     let event = answer.event;
-    let reason = event["annotations"][REASON].as_str().unwrap_or_default();
+    let reason = event["annotations"][REASON_ANNOTATION]
+        .as_str()
+        .unwrap_or_default();
     let user = match &event["impersonatedUser"]["username"] {
         serde_json::Value::String(name) => name.as_str(),
         _ => event["user"]["username"].as_str().unwrap_or_default(),

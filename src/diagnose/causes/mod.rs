@@ -21,6 +21,7 @@ mod tests;
 
 use serde_json::Value;
 
+use crate::audit::event::REASON_ANNOTATION;
 use crate::diagnose::cause::{Cause, Class};
 use crate::diagnose::trace::{Trace, in_cluster};
 
@@ -135,7 +136,7 @@ fn success(answer: &Answer<'_>) -> Cause {
         .iter()
         .filter(|s| !matches!(s.name.as_str(), "stream" | "response-write"))
         .max_by_key(|s| s.micros);
-    let allowed = answer.event["annotations"]["authorization.k8s.io/reason"].as_str();
+    let allowed = answer.event["annotations"][REASON_ANNOTATION].as_str();
     let mut text = "the request succeeded".to_string();
     if let Some(reason) = allowed.filter(|r| !r.is_empty()) {
         text.push_str(&format!("; {reason}"));

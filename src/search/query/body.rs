@@ -64,7 +64,7 @@ fn look_into(
 #[derive(Clone, Debug)]
 pub(super) struct PhraseCheck {
     event: Field,
-    text: for<'a> fn(&'a Phrases<'_>) -> &'a str,
+    text: for<'a> fn(Phrases<'a>) -> Option<Cow<'a, str>>,
     wanted: Wanted,
 }
 
@@ -73,8 +73,8 @@ pub(super) struct PhraseCheck {
 pub(super) struct Phrases<'a> {
     #[serde(borrow, default, rename = "requestURI")]
     uri: Cow<'a, str>,
-    #[serde(borrow, default)]
-    annotations: HashMap<Cow<'a, str>, Cow<'a, str>>,
+    #[serde(borrow)]
+    annotations: Option<&'a RawValue>,
 }
 
 impl PhraseCheck {
@@ -84,10 +84,12 @@ impl PhraseCheck {
             event,
             text: match name {
                 "reason" => |phrases| {
-                    let reason = phrases.annotations.get(REASON_ANNOTATION);
-                    reason.map_or("", |text| text)
+                    let text = phrases.annotations?.get();
+                    let mut all: HashMap<Cow<'_, str>, Cow<'_, str>> =
+                        serde_json::from_str(text).ok()?;
+                    all.remove(REASON_ANNOTATION)
                 },
-                _ => |phrases| &phrases.uri,
+                _ => |phrases| Some(phrases.uri),
             },
             wanted: Wanted::of(condition)?,
         })
@@ -96,8 +98,7 @@ impl PhraseCheck {
     /// Looks into an event's JSON text.
     pub(super) fn matches(&self, event: &[u8]) -> bool {
         serde_json::from_slice::<Phrases<'_>>(event).is_ok_and(|phrases| {
-            let text = (self.text)(&phrases);
-            !text.is_empty() && self.wanted.is_text(text)
+            (self.text)(phrases).is_some_and(|text| !text.is_empty() && self.wanted.is_text(&text))
         })
     }
 }
