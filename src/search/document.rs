@@ -209,16 +209,18 @@ pub fn unique(text: &str) -> u64 {
 
 /// Bits of the sort key that tell events of one microsecond and stage apart.
 pub(super) const KEY_LOW_BITS: u32 = 10;
+/// How far left the microseconds stand in it: behind them come two bits of the stage.
+pub(super) const KEY_MICROS_SHIFT: u32 = KEY_LOW_BITS + 2;
 
 /// The sort key: time, then stage, then a hash. The same event has the same key whenever it is
 /// indexed (but where hashes collide), so cursors outlive rebuilding.
 fn key(micros: u64, stage: u64, identity: u64) -> u64 {
-    (micros << 12) | (stage << KEY_LOW_BITS) | (identity & ((1 << KEY_LOW_BITS) - 1))
+    (micros << KEY_MICROS_SHIFT) | (stage << KEY_LOW_BITS) | (identity & ((1 << KEY_LOW_BITS) - 1))
 }
 
 /// The smallest sort key of a time.
 pub fn first_key(micros: u64) -> u64 {
-    micros << 12
+    micros << KEY_MICROS_SHIFT
 }
 
 fn stage_rank(stage: &str) -> u64 {

@@ -1,18 +1,19 @@
 //! `Index`: the handle that everybody else holds.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use tantivy::query::{BooleanQuery, Occur, Query as TantivyQuery, TermQuery};
 use tantivy::schema::IndexRecordOption;
-use tantivy::{Searcher, Term};
+use tantivy::{Searcher, SegmentReader, Term};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::search::aggregate::{self, Aggregated, Aggregation};
@@ -57,6 +58,10 @@ impl Default for IndexOptions {
 pub const PAGE_EVENTS_MAX: usize = 10_000;
 /// Searches that run at once; more wait. They must not take the whole machine from those who serve.
 const SEARCHES_MAX: usize = 4;
+/// Threads that one search runs on.
+const THREADS_MAX: usize = 4;
+/// Events that are worth another thread.
+const EVENTS_PER_THREAD_MIN: usize = if cfg!(test) { 50 } else { 50_000 };
 
 /// Which end of the window comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +101,7 @@ pub struct Hit {
 impl Hit {
     /// The time of the event.
     pub fn time(&self) -> DateTime<Utc> {
-        let micros = i64::try_from(self.key >> 12).unwrap_or_default();
+        let micros = i64::try_from(self.key >> document::KEY_MICROS_SHIFT).unwrap_or_default();
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
     }
 }
@@ -356,28 +361,90 @@ pub struct DaysInWindow {
 }
 
 impl DaysInWindow {
-    /// Calls `look` with each day until it answers false. A panic of the engine over damaged files
-    /// is a failure of that day.
+    /// Calls `look` with each day until it answers false.
     pub fn each(
         &self,
         mut look: impl FnMut(&Searcher) -> tantivy::Result<bool>,
     ) -> Result<(), SearchError> {
         for (day, searcher) in &self.days {
-            let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| look(searcher)));
-            match outcome {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) => return Ok(()),
-                Ok(Err(error)) => {
-                    tracing::error!(%day, %error, "the index of a day cannot be read");
-                    return Err(SearchError::Day(*day));
-                }
-                Err(_) => {
-                    tracing::error!(%day, "reading the index of a day panicked");
-                    return Err(SearchError::Day(*day));
-                }
+            if !guarded(*day, || look(searcher))? {
+                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Calls `look` with each segment until it answers false, in no order: on several threads where
+    /// there is much to look at, each with what `worker` makes for it.
+    pub fn each_segment<W>(
+        &self,
+        worker: impl Fn() -> W + Sync,
+        look: impl Fn(&mut W, &Searcher, &SegmentReader) -> tantivy::Result<bool> + Sync,
+    ) -> Result<(), SearchError> {
+        let segments = self.days.iter().flat_map(|(day, searcher)| {
+            let readers = searcher.segment_readers().iter();
+            readers.map(move |reader| (*day, searcher, reader))
+        });
+        let mut segments: Vec<_> = segments.collect();
+        // The largest first: the small ones fill what is left at the end.
+        segments.sort_by_key(|(_, _, reader)| Reverse(reader.max_doc()));
+        let next = AtomicUsize::new(0);
+        let is_over = AtomicBool::new(false);
+        let run = || {
+            let mut worker = worker();
+            while !is_over.load(Ordering::Relaxed)
+                && let Some((day, searcher, reader)) =
+                    segments.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                let outcome = guarded(*day, || look(&mut worker, searcher, reader));
+                if !matches!(outcome, Ok(true)) {
+                    is_over.store(true, Ordering::Relaxed);
+                    return outcome.map(drop);
+                }
+            }
+            Ok(())
+        };
+        let others = threads_for(segments.iter().map(|(_, _, reader)| reader.max_doc())) - 1;
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (0..others)
+                .map_while(|_| {
+                    let thread = std::thread::Builder::new().name("audit-search".into());
+                    // Without another thread this one goes through them all.
+                    thread.spawn_scoped(scope, run).ok()
+                })
+                .collect();
+            let outcome = run();
+            let outcomes = others
+                .into_iter()
+                .map(|other| other.join().unwrap_or(Err(SearchError::Aborted)));
+            outcomes.fold(outcome, Result::and)
+        })
+    }
+}
+
+/// How many threads look at segments with so many events.
+fn threads_for(events: impl Iterator<Item = u32>) -> usize {
+    let (mut segments, mut all) = (0, 0);
+    for events in events {
+        (segments, all) = (segments + 1, all + events as usize);
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let worth = segments.min(all / EVENTS_PER_THREAD_MIN);
+    worth.clamp(1, cores.min(THREADS_MAX))
+}
+
+/// Looks at a day. A panic of the engine over damaged files is a failure of that day.
+fn guarded<T>(day: NaiveDate, look: impl FnOnce() -> tantivy::Result<T>) -> Result<T, SearchError> {
+    match std::panic::catch_unwind(AssertUnwindSafe(look)) {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            tracing::error!(%day, %error, "the index of a day cannot be read");
+            Err(SearchError::Day(day))
+        }
+        Err(_) => {
+            tracing::error!(%day, "reading the index of a day panicked");
+            Err(SearchError::Day(day))
+        }
     }
 }
 

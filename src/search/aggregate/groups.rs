@@ -1,18 +1,21 @@
 //! Groups of field values: how often each occurs, and the durations of each.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tantivy::columnar::Column;
 use tantivy::{DocId, SegmentReader};
 
-use crate::search::aggregate::columns::{NONE, Values};
+use crate::search::aggregate::columns::{Block, NONE, Values};
 use crate::search::aggregate::{Durations, DurationsRow, Measure, Outcome, Running, TopRow};
 use crate::search::fields::PIPELINE_MICROS;
 
-/// Segments with more distinct values than this are counted in a map.
-const DENSE_MAX: usize = 1 << 20;
+/// Columns of a segment whose values span more than this are counted in a map.
+const DENSE_MAX: u64 = 1 << 20;
 
 /// What is kept per group.
 trait Tally {
@@ -35,7 +38,16 @@ impl Tally for Durations {
 /// Values of one group in one segment: ordinals or numbers.
 type Ords = SmallVec<[u64; 4]>;
 
-fn merge<K: Hash + Eq, T: Tally>(into: &mut HashMap<K, T>, from: impl Iterator<Item = (K, T)>) {
+/// The groups of a segment. Clients do not choose ordinals: the hash needs no key.
+type Segment<T> = HashMap<Ords, T, RandomState>;
+
+/// The groups of all segments, shared by the threads that go through them.
+type All<T> = Arc<Mutex<HashMap<Vec<String>, T>>>;
+
+fn merge<K: Hash + Eq, T: Tally, S: BuildHasher>(
+    into: &mut HashMap<K, T, S>,
+    from: impl Iterator<Item = (K, T)>,
+) {
     for (key, tally) in from {
         match into.get_mut(&key) {
             Some(sum) => sum.merge(tally),
@@ -66,7 +78,7 @@ fn combinations(columns: &[Values], doc: DocId, group: &mut Ords, take: &mut dyn
 /// Gives the groups of a segment their texts.
 fn named<T>(
     columns: &[Values],
-    groups: HashMap<Ords, T>,
+    groups: Segment<T>,
 ) -> tantivy::Result<impl Iterator<Item = (Vec<String>, T)> + use<T>> {
     let mut texts: Vec<HashMap<u64, String>> = Vec::new();
     for (index, column) in columns.iter().enumerate() {
@@ -88,10 +100,49 @@ pub(super) struct Top {
     by: Vec<&'static str>,
     limit: usize,
     columns: Vec<Values>,
-    /// Of the running segment, where one text field makes the group: by ordinal, "none" last.
-    dense: Vec<u64>,
-    sparse: HashMap<Ords, u64>,
-    all: HashMap<Vec<String>, u64>,
+    /// Of the running segment, where one field makes the group.
+    dense: Option<Dense>,
+    sparse: Segment<u64>,
+    block: Block,
+    all: All<u64>,
+}
+
+/// Counts of one column's values.
+struct Dense {
+    /// The value that is counted first.
+    least: u64,
+    counts: Vec<u64>,
+    /// Events that have no value.
+    without: u64,
+}
+
+impl Dense {
+    fn of(column: &Values) -> Option<Self> {
+        let (least, width) = column.span();
+        let width = usize::try_from(width).ok()?;
+        (width as u64 <= DENSE_MAX).then(|| Dense {
+            least,
+            counts: vec![0; width],
+            without: 0,
+        })
+    }
+
+    fn take(&mut self, block: &Block) {
+        self.without += block.without;
+        for value in &block.values {
+            let at = usize::try_from(value.wrapping_sub(self.least)).ok();
+            if let Some(count) = at.and_then(|at| self.counts.get_mut(at)) {
+                *count += 1;
+            }
+        }
+    }
+
+    fn groups(self) -> impl Iterator<Item = (Ords, u64)> {
+        let counted = (self.least..).zip(self.counts);
+        let counted = counted.chain([(NONE, self.without)]);
+        let counted = counted.filter(|(_, count)| *count > 0);
+        counted.map(|(value, count)| (std::iter::once(value).collect(), count))
+    }
 }
 
 impl Top {
@@ -100,33 +151,35 @@ impl Top {
             by,
             limit,
             columns: Vec::new(),
-            dense: Vec::new(),
-            sparse: HashMap::new(),
-            all: HashMap::new(),
+            dense: None,
+            sparse: Segment::default(),
+            block: Block::default(),
+            all: All::default(),
         }
     }
 }
 
 impl Running for Top {
+    fn another(&self) -> Box<dyn Running> {
+        Box::new(Top {
+            all: self.all.clone(),
+            ..Top::new(self.by.clone(), self.limit)
+        })
+    }
+
     fn begin(&mut self, reader: &SegmentReader) -> tantivy::Result<()> {
         self.columns = open(reader, &self.by)?;
         self.dense = match &self.columns[..] {
-            [Values::Text(column)] if column.num_terms() < DENSE_MAX => {
-                vec![0; column.num_terms() + 1]
-            }
-            _ => Vec::new(),
+            [column] => Dense::of(column),
+            _ => None,
         };
         Ok(())
     }
 
     fn take(&mut self, docs: &[DocId], _: &[u64]) {
-        if let ([column], Some(none)) = (&self.columns[..], self.dense.len().checked_sub(1)) {
-            for doc in docs {
-                column.each(*doc, |ord| {
-                    let at = usize::try_from(ord).unwrap_or(none).min(none);
-                    self.dense[at] += 1;
-                });
-            }
+        if let ([column], Some(dense)) = (&self.columns[..], &mut self.dense) {
+            column.read(docs, &mut self.block);
+            dense.take(&self.block);
             return;
         }
         let mut group = Ords::new();
@@ -142,25 +195,23 @@ impl Running for Top {
     }
 
     fn end(&mut self) -> tantivy::Result<()> {
-        let dense = std::mem::take(&mut self.dense);
-        if let Some((none, counts)) = dense.split_last() {
-            let counted = (0u64..).zip(counts).chain([(NONE, none)]);
-            let counted = counted.filter(|(_, count)| **count > 0);
-            let group = |ord| -> Ords { std::iter::once(ord).collect() };
-            self.sparse = counted.map(|(ord, count)| (group(ord), *count)).collect();
+        let mut counted = std::mem::take(&mut self.sparse);
+        if let Some(dense) = self.dense.take() {
+            counted.extend(dense.groups());
         }
-        let found = named(&self.columns, std::mem::take(&mut self.sparse))?;
-        merge(&mut self.all, found);
+        let found = named(&self.columns, counted)?;
+        merge(&mut *self.all.lock(), found);
         Ok(())
     }
 
     fn groups(&self) -> usize {
-        self.all.len()
+        self.all.lock().len()
     }
 
     fn outcome(self: Box<Self>) -> Outcome {
-        let distinct = self.all.len();
-        let rows = self.all.into_iter();
+        let all = std::mem::take(&mut *self.all.lock());
+        let distinct = all.len();
+        let rows = all.into_iter();
         let mut rows: Vec<TopRow> = rows
             .map(|(values, count)| TopRow { values, count })
             .collect();
@@ -180,8 +231,8 @@ pub(super) struct DurationGroups {
     columns: Vec<Values>,
     pipeline: Option<Values>,
     micros: Option<Column<u64>>,
-    segment: HashMap<Ords, Durations>,
-    all: HashMap<Vec<String>, Durations>,
+    segment: Segment<Durations>,
+    all: All<Durations>,
 }
 
 impl DurationGroups {
@@ -192,12 +243,12 @@ impl DurationGroups {
             columns: Vec::new(),
             pipeline: None,
             micros: None,
-            segment: HashMap::new(),
-            all: HashMap::new(),
+            segment: Segment::default(),
+            all: All::default(),
         }
     }
 
-    fn add(segment: &mut HashMap<Ords, Durations>, group: &Ords, micros: u64) {
+    fn add(segment: &mut Segment<Durations>, group: &Ords, micros: u64) {
         match segment.get_mut(group) {
             Some(durations) => durations.add(micros),
             None => segment.entry(group.clone()).or_default().add(micros),
@@ -206,6 +257,13 @@ impl DurationGroups {
 }
 
 impl Running for DurationGroups {
+    fn another(&self) -> Box<dyn Running> {
+        Box::new(DurationGroups {
+            all: self.all.clone(),
+            ..DurationGroups::new(self.by.clone(), self.of)
+        })
+    }
+
     fn begin(&mut self, reader: &SegmentReader) -> tantivy::Result<()> {
         self.columns = open(reader, &self.by)?;
         let name = match self.of {
@@ -247,16 +305,16 @@ impl Running for DurationGroups {
         let mut columns = std::mem::take(&mut self.columns);
         columns.extend(self.pipeline.take());
         let found = named(&columns, std::mem::take(&mut self.segment))?;
-        merge(&mut self.all, found);
+        merge(&mut *self.all.lock(), found);
         Ok(())
     }
 
     fn groups(&self) -> usize {
-        self.all.len()
+        self.all.lock().len()
     }
 
     fn outcome(self: Box<Self>) -> Outcome {
-        let rows = self.all.into_iter();
+        let rows = std::mem::take(&mut *self.all.lock()).into_iter();
         let mut rows: Vec<DurationsRow> = rows
             .map(|(values, durations)| DurationsRow { values, durations })
             .collect();

@@ -1,8 +1,11 @@
 //! Matches per interval of time.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
 use tantivy::{DocId, SegmentReader};
 
 use crate::search::aggregate::columns::{NONE, Values};
@@ -15,10 +18,11 @@ pub(super) struct Histogram {
     by: Option<&'static str>,
     column: Values,
     /// Of the running segment: interval and ordinal.
-    segment: HashMap<(u64, u64), u64>,
+    segment: HashMap<(u64, u64), u64, RandomState>,
     /// The last group, which is most often the next one, too.
     last: ((u64, u64), u64),
-    all: BTreeMap<(u64, String), u64>,
+    /// Of all segments, shared by the threads that go through them.
+    all: Arc<Mutex<BTreeMap<(u64, String), u64>>>,
 }
 
 impl Histogram {
@@ -31,14 +35,22 @@ impl Histogram {
             at: 0,
             message: "an interval must be longer than nothing".into(),
         })?;
-        Ok(Histogram {
+        Ok(Histogram::onto(micros, by, Arc::default()))
+    }
+
+    fn onto(
+        micros: u64,
+        by: Option<&'static str>,
+        all: Arc<Mutex<BTreeMap<(u64, String), u64>>>,
+    ) -> Self {
+        Histogram {
             micros,
             by,
             column: Values::Absent,
-            segment: HashMap::new(),
+            segment: HashMap::default(),
             last: ((0, NONE), 0),
-            all: BTreeMap::new(),
-        })
+            all,
+        }
     }
 
     fn count(&mut self, key: (u64, u64)) {
@@ -60,6 +72,14 @@ impl Histogram {
 }
 
 impl Running for Histogram {
+    fn another(&self) -> Box<dyn Running> {
+        Box::new(Histogram::onto(self.micros, self.by, self.all.clone()))
+    }
+
+    fn needs_times(&self) -> bool {
+        true
+    }
+
     fn begin(&mut self, reader: &SegmentReader) -> tantivy::Result<()> {
         if let Some(name) = self.by {
             self.column = Values::open(reader, name)?;
@@ -84,19 +104,20 @@ impl Running for Histogram {
         ords.dedup();
         let texts = self.column.texts(&ords)?;
         let texts: HashMap<u64, String> = ords.into_iter().zip(texts).collect();
+        let mut all = self.all.lock();
         for ((interval, ord), count) in segment {
             let text = texts.get(&ord).cloned().unwrap_or_default();
-            *self.all.entry((interval, text)).or_default() += count;
+            *all.entry((interval, text)).or_default() += count;
         }
         Ok(())
     }
 
     fn groups(&self) -> usize {
-        self.all.len()
+        self.all.lock().len()
     }
 
     fn outcome(self: Box<Self>) -> Outcome {
-        let bars = self.all.into_iter();
+        let bars = std::mem::take(&mut *self.all.lock()).into_iter();
         let bars = bars.map(|((interval, value), count)| {
             let micros = i64::try_from(interval * self.micros).unwrap_or(i64::MAX);
             let from: DateTime<Utc> = DateTime::from_timestamp_micros(micros).unwrap_or_default();

@@ -10,12 +10,16 @@ mod durations;
 mod groups;
 mod histogram;
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use chrono::{DateTime, Duration, NaiveDate, Utc};
+use parking_lot::Mutex;
 use tantivy::query::{EnableScoring, Query};
 use tantivy::{DocId, Searcher, SegmentReader};
 
 pub use durations::Durations;
 
+use crate::search::document::KEY_MICROS_SHIFT;
 use crate::search::fields::{self, FieldKind, KEY};
 use crate::search::index::{DaysInWindow, SearchError};
 use crate::search::query::QueryError;
@@ -118,21 +122,30 @@ pub struct Aggregated {
     pub rebuilding: Vec<NaiveDate>,
 }
 
-/// One aggregation while it runs.
-trait Running {
+/// One aggregation while it runs, on one thread; those of other threads add to the same sums.
+trait Running: Send {
+    /// One for another thread.
+    fn another(&self) -> Box<dyn Running>;
+
+    /// Whether it looks at the times of matches.
+    fn needs_times(&self) -> bool {
+        false
+    }
+
     /// Begins a segment.
     fn begin(&mut self, reader: &SegmentReader) -> tantivy::Result<()>;
 
-    /// Takes matches and their times in microseconds.
+    /// Takes matches and their times in microseconds, which are there if one of those that run
+    /// needs them.
     fn take(&mut self, docs: &[DocId], micros: &[u64]);
 
-    /// Ends a segment.
+    /// Ends a segment: adds it to the sums.
     fn end(&mut self) -> tantivy::Result<()>;
 
     /// How many groups there are by now.
     fn groups(&self) -> usize;
 
-    /// The result.
+    /// The result, once all threads are through.
     fn outcome(self: Box<Self>) -> Outcome;
 }
 
@@ -177,62 +190,73 @@ pub(super) fn run(
     window: (u64, u64),
     wanted: &[Aggregation],
 ) -> Result<Aggregated, SearchError> {
-    let mut running = wanted.iter().map(start).collect::<Result<Vec<_>, _>>()?;
-    let mut matched = 0;
-    let mut is_too_much = false;
-    days.each(|searcher| {
-        matched += day(searcher, query, window, &mut running)?;
-        is_too_much = running.iter().any(|r| r.groups() > GROUPS_MAX);
-        Ok(!is_too_much)
+    let running = wanted.iter().map(start).collect::<Result<Vec<_>, _>>()?;
+    let first = Mutex::new(running);
+    let matched = AtomicU64::new(0);
+    let is_too_much = AtomicBool::new(false);
+    let another =
+        || -> Vec<Box<dyn Running>> { first.lock().iter().map(|r| r.another()).collect() };
+    days.each_segment(another, |running, searcher, reader| {
+        let found = segment(searcher, reader, query, window, running)?;
+        matched.fetch_add(found, Ordering::Relaxed);
+        let is_fine = running.iter().all(|r| r.groups() <= GROUPS_MAX);
+        is_too_much.fetch_or(!is_fine, Ordering::Relaxed);
+        Ok(is_fine)
     })?;
-    if is_too_much {
+    if is_too_much.into_inner() {
         let message = format!("more than {GROUPS_MAX} groups: narrow the query or the window");
         return Err(QueryError { at: 0, message }.into());
     }
+    let running = first.into_inner().into_iter();
     Ok(Aggregated {
-        matched,
-        outcomes: running.into_iter().map(Running::outcome).collect(),
+        matched: matched.into_inner(),
+        outcomes: running.map(Running::outcome).collect(),
         rebuilding: Vec::new(),
     })
 }
 
-fn day(
+/// Runs them over one segment; answers how many events matched.
+fn segment(
     searcher: &Searcher,
+    reader: &SegmentReader,
     query: &dyn Query,
     (from, to): (u64, u64),
     running: &mut [Box<dyn Running>],
 ) -> tantivy::Result<u64> {
+    let keys = reader.fast_fields().u64(KEY)?;
+    if reader.max_doc() == 0 || keys.min_value() >= to || keys.max_value() < from {
+        return Ok(0);
+    }
     let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
+    let is_inside = keys.min_value() >= from && keys.max_value() < to;
+    let has_times = !is_inside || running.iter().any(|r| r.needs_times());
+    for aggregation in running.iter_mut() {
+        aggregation.begin(reader)?;
+    }
     let mut matched = 0;
-    for reader in searcher.segment_readers() {
-        let keys = reader.fast_fields().u64(KEY)?;
-        if reader.max_doc() == 0 || keys.min_value() >= to || keys.max_value() < from {
-            continue;
-        }
-        let is_inside = keys.min_value() >= from && keys.max_value() < to;
-        for aggregation in running.iter_mut() {
-            aggregation.begin(reader)?;
-        }
-        let mut times = [0u64; 64];
-        let mut kept = [0; 64];
-        weight.for_each_no_score(reader, &mut |docs: &[DocId]| {
-            for docs in docs.chunks(times.len()) {
-                let mut count = docs.len();
+    let mut times = [0u64; 64];
+    let mut kept = [0; 64];
+    weight.for_each_no_score(reader, &mut |docs: &[DocId]| {
+        for docs in docs.chunks(times.len()) {
+            let mut count = docs.len();
+            kept[..count].copy_from_slice(docs);
+            if has_times {
                 keys.values.get_vals(docs, &mut times[..count]);
-                kept[..count].copy_from_slice(docs);
-                if !is_inside {
-                    count = retain_in(&mut kept, &mut times, count, (from, to));
-                }
-                times[..count].iter_mut().for_each(|t| *t >>= 12);
-                matched += count as u64;
-                for aggregation in running.iter_mut() {
-                    aggregation.take(&kept[..count], &times[..count]);
-                }
             }
-        })?;
-        for aggregation in running.iter_mut() {
-            aggregation.end()?;
+            if !is_inside {
+                count = retain_in(&mut kept, &mut times, count, (from, to));
+            }
+            times[..count]
+                .iter_mut()
+                .for_each(|t| *t >>= KEY_MICROS_SHIFT);
+            matched += count as u64;
+            for aggregation in running.iter_mut() {
+                aggregation.take(&kept[..count], &times[..count]);
+            }
         }
+    })?;
+    for aggregation in running.iter_mut() {
+        aggregation.end()?;
     }
     Ok(matched)
 }

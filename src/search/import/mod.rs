@@ -27,6 +27,7 @@ pub use records::Place;
 pub use wrapped::{TakeEvent, events_of};
 
 use crate::search::days::{Days, Shared, Taken};
+use crate::search::document::KEY_MICROS_SHIFT;
 use crate::search::event::with_cluster;
 use crate::search::fields::Fields;
 use crate::search::index::IndexOptions;
@@ -138,7 +139,7 @@ impl Summary {
     }
 
     fn saw(&mut self, key: u64) {
-        let micros = i64::try_from(key >> 12).unwrap_or_default();
+        let micros = i64::try_from(key >> KEY_MICROS_SHIFT).unwrap_or_default();
         let time = DateTime::from_timestamp_micros(micros).unwrap_or_default();
         self.first = Some(self.first.map_or(time, |first| first.min(time)));
         self.last = Some(self.last.map_or(time, |last| last.max(time)));
