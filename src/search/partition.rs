@@ -52,12 +52,28 @@ pub struct Span {
     pub until: Position,
 }
 
+/// How the files of a day are written. A day of another format cannot be read; it is set aside and
+/// built anew. 1 had its terms in an FST.
+const FORMAT: u32 = 2;
+
 /// What is committed beside the documents.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Payload {
+    #[serde(default)]
+    format: u32,
     positions: Positions,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     rebuild: BTreeMap<String, Span>,
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Payload {
+            format: FORMAT,
+            positions: Positions::new(),
+            rebuild: BTreeMap::new(),
+        }
+    }
 }
 
 /// Finds events that are in the committed part of a day already.
@@ -109,6 +125,10 @@ impl Partition {
                 .map_err(|e| tantivy::TantivyError::SystemError(e.to_string()))?,
             None => Payload::default(),
         };
+        if payload.format != FORMAT {
+            let text = format!("its format is {}, not {FORMAT}", payload.format);
+            return Err(tantivy::TantivyError::SystemError(text));
+        }
         let reader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
@@ -224,6 +244,7 @@ impl Partition {
     /// Commits with the positions as they are.
     pub fn write_payload(&mut self) -> tantivy::Result<()> {
         let payload = Payload {
+            format: FORMAT,
             positions: self.positions.clone(),
             rebuild: self.rebuild.clone(),
         };

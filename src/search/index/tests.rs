@@ -218,6 +218,25 @@ async fn a_corrupt_day_is_built_anew() {
     assert_eq!(find(&index, "").await.len(), 20);
 }
 
+#[tokio::test]
+async fn a_day_of_another_format_is_built_anew() {
+    let bench = Bench::new();
+    let lines: String = (0..20).map(|n| event(n, "u", "get", "a", 200)).collect();
+    bench.append(&lines);
+    let index = bench.open();
+    assert_eq!(find(&index, "").await.len(), 20);
+    drop(index);
+    drop(bench.open());
+    let meta = bench.dir.path().join("index/2026-01-01/meta.json");
+    let text = std::fs::read_to_string(&meta).expect("reads");
+    let older = text.replace(r#"\"format\":2,"#, "");
+    assert_ne!(older, text);
+    std::fs::write(meta, older).expect("writes");
+    let index = bench.open();
+    assert_eq!(find(&index, "").await.len(), 20);
+    assert_eq!(index.shared.metrics.set_aside.get(), 1);
+}
+
 /// An event of a day before today, with the audit ID `id-<days>-<n>`.
 fn recent(days_ago: i64, n: u32) -> String {
     let time = Utc::now() - chrono::Duration::days(days_ago);
