@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
 
 use super::Inner;
 use super::State;
 use super::object::{CachedObject, EventType};
 use super::objects::Objects;
 use super::window::{Change, Window};
-use crate::storage::{Error, Event, Failure, KeyValue, Range, Revision, WatchMessage};
+use crate::storage::{Error, Event, Failure, KeyValue, Range, Revision, WatchMessage, WatchStream};
 
 /// Keys of the first page of a fill; later pages aim at [`PAGE_BYTES`].
 const PAGE_KEYS_FIRST: usize = 500;
@@ -109,7 +110,24 @@ impl Feed {
             Err(error) => return Lost::Stream(error),
         };
         self.inner.set_following(true);
-        while let Some(message) = stream.recv().await {
+        let lost = self.take_in(&mut stream).await;
+        self.inner.hub.wake_gathered();
+        lost
+    }
+
+    async fn take_in(&mut self, stream: &mut WatchStream) -> Lost {
+        loop {
+            let message = match self.inner.hub.wake_at() {
+                None => stream.recv().await,
+                Some(at) => match timeout_at(at, stream.recv()).await {
+                    Ok(message) => message,
+                    Err(_) => {
+                        self.inner.hub.wake_gathered();
+                        continue;
+                    }
+                },
+            };
+            let Some(message) = message else { break };
             match message {
                 WatchMessage::Events(events) => self.apply(events),
                 WatchMessage::Progress(revision) => {
@@ -224,6 +242,7 @@ impl Feed {
                 .hub
                 .dispatch(changes, self.objects.clone(), Some(revision));
             self.inner.hub.advance(revision);
+            self.inner.hub.wake_gathered();
             return Ok(());
         }
         self.start_over(objects, revision);

@@ -5,14 +5,19 @@
 //! is queued for it any more; when it reads again it catches up from the window by itself. Only
 //! when the window has passed it by is it cut off. So a slow watcher costs the others nothing.
 //!
+//! A change that many watchers want wakes them [`GATHER`] later: changes come in bursts, and one write
+//! of several events costs each of them little more than a write of one.
+//!
 //! Locks are taken in the order hub, queue.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::object::CachedObject;
 use super::stats::CacherStats;
@@ -22,6 +27,11 @@ use crate::storage::{Error, Revision};
 
 /// Changes a watcher takes from the window at a time.
 const CATCH_UP_CHANGES: usize = 256;
+
+/// Watchers woken at once that are told a little later.
+const MANY: usize = 32;
+/// How much later.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Watchers that want the same changes.
 #[derive(Default)]
@@ -162,7 +172,15 @@ pub(super) struct Hub {
     inner: Mutex<Inner>,
     /// Every change up to this revision has been pushed.
     dispatched: AtomicU64,
+    gathered: Mutex<Gathered>,
     stats: Arc<CacherStats>,
+}
+
+/// Watchers to be woken, and when.
+#[derive(Default)]
+struct Gathered {
+    wakers: Vec<Waker>,
+    at: Option<Instant>,
 }
 
 struct Inner {
@@ -180,7 +198,34 @@ impl Hub {
                 behind: Vec::new(),
             }),
             dispatched: AtomicU64::new(0),
+            gathered: Mutex::default(),
             stats,
+        }
+    }
+
+    /// When [`Hub::wake_gathered`] is to be called next, if at all.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.gathered.lock().at
+    }
+
+    /// Wakes those who have something to read.
+    pub(super) fn wake_gathered(&self) {
+        let gathered = std::mem::take(&mut *self.gathered.lock());
+        gathered.wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn gather(&self, wake: Vec<Waker>) {
+        let mut gathered = self.gathered.lock();
+        if gathered.at.is_none() && wake.len() < MANY {
+            drop(gathered);
+            return wake.into_iter().for_each(Waker::wake);
+        }
+        gathered.wakers.extend(wake);
+        let now = Instant::now();
+        let is_due = *gathered.at.get_or_insert(now + GATHER) <= now;
+        drop(gathered);
+        if is_due {
+            self.wake_gathered();
         }
     }
 
@@ -199,8 +244,9 @@ impl Hub {
         read(&self.inner.lock().window)
     }
 
-    /// Takes changes into the window and hands them to the watchers concerned. `lost` is the
-    /// revision of a resync, when the changes are its outcome.
+    /// Takes changes into the window and hands them to the watchers concerned, who may have to be
+    /// woken later, see [`Hub::wake_at`]. `lost` is the revision of a resync, when the changes are
+    /// its outcome.
     pub(super) fn dispatch(
         &self,
         changes: Vec<Arc<Change>>,
@@ -245,7 +291,7 @@ impl Hub {
             .set(inner.window.capacity() as u64);
         drop(guard);
         self.advance(last);
-        wake.into_iter().for_each(Waker::wake);
+        self.gather(wake);
     }
 
     /// Starts over with another window: every watch ends with `error`.
@@ -267,6 +313,7 @@ impl Hub {
         for watcher in ended.into_iter().chain(behind) {
             watcher.end(Some(error.clone()));
         }
+        self.wake_gathered();
     }
 
     /// Reads changes for a watcher that is behind, from `position` on; what it sees goes to
@@ -315,5 +362,37 @@ impl Hub {
         let mut inner = self.inner.lock();
         inner.index.remove(watcher);
         inner.behind.retain(|at| !Arc::ptr_eq(at, watcher));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn few_are_woken_at_once_and_many_a_little_later() {
+        let window = Window::new(super::super::objects::Objects::default(), 0, 0, 10);
+        let hub = Hub::new(window, Arc::default());
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let watchers = |count| vec![Waker::from(woken.clone()); count];
+        let count = || woken.0.swap(0, Ordering::Relaxed);
+        hub.gather(watchers(MANY - 1));
+        assert_eq!((count(), hub.wake_at()), (MANY - 1, None));
+        hub.gather(watchers(MANY));
+        assert_eq!(count(), 0);
+        assert!(hub.wake_at().is_some());
+        hub.wake_gathered();
+        assert_eq!((count(), hub.wake_at()), (MANY, None));
     }
 }

@@ -270,3 +270,29 @@ async fn ten_thousand_watchers() {
     drop((all, nodes));
     assert_eq!(cacher.stats().watchers.get(), 0);
 }
+
+#[tokio::test]
+async fn who_is_woken_later_misses_nothing() {
+    let store = FakeStore::new();
+    let cacher = start(&store).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let mut watch = cacher.watch(query(WatchStart::Now)).await.expect("watches");
+        tasks.spawn(async move {
+            expect(&mut watch, &["ADDED a/0@1", "MODIFIED a/0@2"]).await;
+            // The end is told, too, while somebody waits to be woken.
+            while next(&mut watch).await.is_some() {}
+        });
+    }
+    for _ in 0..2 {
+        tokio::task::yield_now().await;
+        store.put(&key("a/0"), &pod("x", ""));
+    }
+    while cacher.inner.hub.dispatched() < store.revision() {
+        tokio::task::yield_now().await;
+    }
+    store.lose_everything();
+    while let Some(told) = tasks.join_next().await {
+        told.expect("sees everything");
+    }
+}
