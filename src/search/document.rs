@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate};
+use serde_json::value::RawValue;
 use tantivy::schema::document::{ReferenceValue, ReferenceValueLeaf, Value};
 use tantivy::schema::{Document, Field};
 
@@ -254,7 +255,7 @@ struct Writer<'e> {
     values: Vec<(Field, Slot)>,
 }
 
-impl Writer<'_> {
+impl<'e> Writer<'e> {
     fn keyword(&mut self, field: Field, value: &str) {
         let end = value.floor_char_boundary(KEYWORD_MAX_BYTES);
         self.text(field, &value[..end]);
@@ -290,7 +291,7 @@ impl Writer<'_> {
         self.values.push((field, Slot::Number(value)));
     }
 
-    fn event(&mut self, event: &Event<'_>) {
+    fn event(&mut self, event: &Event<'e>) {
         let f = self.fields;
         if !event.audit_id.is_empty() {
             self.number(f.audit_id, unique(&event.audit_id));
@@ -326,10 +327,24 @@ impl Writer<'_> {
             self.keyword(f.failure, &status.reason);
             self.words(&status.message);
         }
-        for body in [event.request_object, event.response_object] {
-            self.words(body.map_or("", |b| b.get()));
-        }
+        let body = |body: Option<&'e RawValue>| body.map_or("", RawValue::get);
+        self.bodies(body(event.request_object), body(event.response_object));
         self.annotations(&event.annotations, &event.request_uri);
+    }
+
+    /// An answer repeats most words of what was asked. Where it stands right behind, they are one text,
+    /// in which each counts once.
+    fn bodies(&mut self, request: &str, response: &str) {
+        let line = self.line;
+        let at = |text: &str| (text.as_ptr() as usize).wrapping_sub(line.as_ptr() as usize);
+        let end = at(request).wrapping_add(request.len());
+        let gap = line.get(end..at(response)).unwrap_or_default();
+        if !request.is_empty() && gap == r#","responseObject":"# {
+            self.words(&line[at(request)..at(response) + response.len()]);
+            return;
+        }
+        self.words(request);
+        self.words(response);
     }
 
     fn object(&mut self, object: &ObjectRef<'_>, uri: &str) {

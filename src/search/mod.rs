@@ -24,6 +24,10 @@
 //!   go on at once, so nothing is missing in an answer; it waits for what was behind.
 //! - **Columns instead of terms** for keywords that have few values: most events have the common
 //!   ones, and looking through a column finds the others.
+//! - **Terms in SSTables** (tantivy's feature `quickwit`): building FSTs took a sixth of the CPU per
+//!   event, and they take more room.
+//! - **Aggregations take segments on several threads** and read columns by the block; one value at a
+//!   time cost four times as much.
 //! - **Sort key** `key` = microseconds << 12 | what tells events of one microsecond apart: one column
 //!   orders, pages and filters by time. It is made of the event alone, so it survives rebuilding.
 //! - **No tree, no copy**: a document is the line and pointers into it. Free text has no positions, so

@@ -4,15 +4,51 @@
 //! words and `\u00e9` is a letter. Called by tantivy while it indexes, and by the query compiler for
 //! the words of a query.
 
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
 /// Words longer than this (base64, hashes of bodies) are not indexed.
 const WORD_MAX_BYTES: usize = 80;
 
-/// Splits JSON text into words.
+/// Words of a text that are remembered, as a power of two.
+const SEEN_BITS: u32 = 10;
+
+/// Splits JSON text into words, leaving out most of those that were there before: bodies repeat
+/// theirs, and tantivy takes several times as long to find that it has a word.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
     token: Token,
+    seen: Seen,
+}
+
+/// Hashes of words of the running text; a later word takes the place of an earlier one.
+#[derive(Clone, Debug)]
+struct Seen {
+    hashes: Box<[u64]>,
+    hasher: RandomState,
+    /// Differs from text to text, so that nothing needs to be cleared.
+    text: u64,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Seen {
+            hashes: vec![0; 1 << SEEN_BITS].into(),
+            hasher: RandomState::default(),
+            text: 0,
+        }
+    }
+}
+
+impl Seen {
+    /// Notes a word; false when it was noted before.
+    fn is_new(&mut self, word: &str) -> bool {
+        let hash = self.hasher.hash_one((self.text, word));
+        let place = &mut self.hashes[(hash >> (u64::BITS - SEEN_BITS)) as usize];
+        std::mem::replace(place, hash) != hash
+    }
 }
 
 impl Tokenizer for Words {
@@ -20,10 +56,12 @@ impl Tokenizer for Words {
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> WordStream<'a> {
         self.token.reset();
+        self.seen.text = self.seen.text.wrapping_add(1);
         WordStream {
             text,
             at: 0,
             token: &mut self.token,
+            seen: &mut self.seen,
         }
     }
 }
@@ -34,6 +72,7 @@ pub struct WordStream<'a> {
     text: &'a str,
     at: usize,
     token: &'a mut Token,
+    seen: &'a mut Seen,
 }
 
 impl TokenStream for WordStream<'_> {
@@ -43,7 +82,7 @@ impl TokenStream for WordStream<'_> {
             if !self.next_word() {
                 return false;
             }
-            if self.token.text.len() <= WORD_MAX_BYTES {
+            if self.token.text.len() <= WORD_MAX_BYTES && self.seen.is_new(&self.token.text) {
                 self.token.position = self.token.position.wrapping_add(1);
                 return true;
             }
@@ -206,6 +245,7 @@ mod tests {
         );
         assert_eq!(words("Häßlich-Straße"), ["häßlich", "straße"]);
         assert!(words(&"x".repeat(81)).is_empty());
+        assert_eq!(words("a b A c b"), ["a", "b", "c"]);
         assert_eq!(of(r"C:\new"), ["c", "new"]);
     }
 
