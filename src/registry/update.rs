@@ -559,6 +559,8 @@ fn keep_status(object: &mut Value, old: &Value) {
         return;
     };
     match old.get("status") {
+        // Comparing is cheaper than a copy.
+        Some(status) if map.get("status") == Some(status) => {}
         Some(status) => {
             map.insert("status".into(), status.clone());
         }

@@ -20,9 +20,9 @@ const PAGE_KEYS_FIRST: usize = 500;
 /// Most keys of a page.
 const PAGE_KEYS_MAX: usize = 10_000;
 /// Bytes of values a page aims at. Few pages: for each of them etcd counts all keys that are left.
-const PAGE_BYTES: usize = 8 << 20;
+const PAGE_BYTES: usize = 4 << 20;
 /// Pages being decoded while the next is fetched; bounds the memory of a fill.
-const PAGES_DECODING_MAX: usize = 4;
+const PAGES_DECODING_MAX: usize = 2;
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
