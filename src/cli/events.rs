@@ -200,10 +200,7 @@ pub async fn summarize(
     let mut summary = source.post(&path, &summary).await?;
     let status = summary["status"].take();
     if status["complete"] == false {
-        eprintln!(
-            "counted over the newest {} requests; narrow the time with --from for exact numbers",
-            status["requests"]
-        );
+        eprintln!("the index is behind the log or being built anew: requests may be missing");
     }
     Ok(status)
 }

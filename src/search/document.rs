@@ -317,8 +317,13 @@ impl<'e> Writer<'e> {
         for ip in &event.source_ips {
             self.keyword(f.ip, ip);
         }
-        if let Some(object) = &event.object_ref {
+        let object = event.object_ref.as_ref();
+        if let Some(object) = object {
             self.object(object, &event.request_uri);
+        }
+        if object.is_none_or(|object| object.resource.is_empty()) {
+            let path = event.request_uri.split('?').next().unwrap_or_default();
+            self.keyword(f.non_resource_url, path);
         }
         if let Some(status) = &event.response_status {
             if let Some(code) = status.code {

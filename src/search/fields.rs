@@ -93,7 +93,7 @@ use Kept::{Both, Column, Terms};
 
 /// All fields.
 #[rustfmt::skip]
-pub const FIELDS: [FieldRow; 44] = [
+pub const FIELDS: [FieldRow; 45] = [
     row("auditID", &["id"], Unique, Terms, "audit ID, whole"),
     row("user", &["username"], Keyword, Both, "who authenticated"),
     row("userUID", &[], Keyword, Terms, "UID of the user"),
@@ -108,6 +108,7 @@ pub const FIELDS: [FieldRow; 44] = [
     row("name", &[], Keyword, Both, "name of the object"),
     row("uid", &[], Keyword, Terms, "UID of the object"),
     row("uri", &["requestURI", "path"], Phrase, Kept::Words, "request URI"),
+    row("nonResourceURL", &[], Keyword, Column, "path of a request that is about no resource, without its query"),
     row("code", &["status", "responseCode"], Number, Both, "HTTP status code; 4xx works"),
     row("failure", &["statusReason"], Keyword, Both, "reason of the Status: Forbidden, NotFound, …"),
     row("stage", &[], Name, Column, "RequestReceived, ResponseStarted, ResponseComplete, Panic"),
@@ -126,7 +127,7 @@ pub const FIELDS: [FieldRow; 44] = [
     row("sampledPercent", &["sampled"], Number, Column, "how many of its requests the rule keeps, where not all"),
     row("requestID", &[], Keyword, Terms, "ID of the request that its client cannot choose, where it chose the audit ID"),
     row("clientAuditID", &[], Name, Terms, "true where the client chose the audit ID"),
-    row("dryRun", &[], Name, Terms, "true for dry runs"),
+    row("dryRun", &[], Name, Column, "true for dry runs"),
     row("noOp", &[], Name, Terms, "true for writes that changed nothing"),
     row("manager", &["fieldManager"], Keyword, Both, "field manager of a write"),
     row("pipeline", &["ran"], Keyword, Column, "stages of the pipeline that ran: authentication, store/create, …"),
@@ -196,6 +197,7 @@ pub struct Fields {
     pub namespace: Field,
     pub name: Field,
     pub uid: Field,
+    pub non_resource_url: Field,
     pub code: Field,
     pub failure: Field,
     pub stage: Field,
@@ -301,6 +303,7 @@ impl Fields {
             namespace: get("namespace"),
             name: get("name"),
             uid: get("uid"),
+            non_resource_url: get("nonResourceURL"),
             code: get("code"),
             failure: get("failure"),
             stage: get("stage"),

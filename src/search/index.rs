@@ -12,11 +12,10 @@ use std::sync::mpsc;
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use tantivy::query::{BooleanQuery, Occur, Query as TantivyQuery, TermQuery};
-use tantivy::schema::IndexRecordOption;
+use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{Searcher, SegmentReader, Term};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::search::aggregate::{self, Aggregated, Aggregation};
 use crate::search::days::{Days, InTime, Shared, place_in_time};
 use crate::search::document::{self, Prepared};
 use crate::search::fields::Fields;
@@ -25,6 +24,7 @@ use crate::search::metrics::Metrics;
 use crate::search::newest::{self, Span};
 use crate::search::partition::Known;
 use crate::search::query::{self, Query, QueryError};
+use crate::search::summary::{self, Spec, Totals};
 use crate::search::window::Window;
 
 /// How the index is kept. Zero means no limit.
@@ -231,20 +231,23 @@ impl Index {
         Ok(page)
     }
 
-    /// Counts and sums over all matches, in one pass. Limit and cursor play no part.
-    pub async fn aggregate(
-        &self,
-        search: Search,
-        wanted: Vec<Aggregation>,
-    ) -> Result<Aggregated, SearchError> {
+    /// Counts over all matches, in one pass. Limit and cursor play no part.
+    pub async fn totals(&self, search: Search, spec: Arc<Spec>) -> Result<Totals, SearchError> {
         let query = query::parse(&search.query)?;
         self.flush().await;
         let compiled: Arc<dyn TantivyQuery> = restricted(&self.fields, &query, &search)?.into();
         let span = span_of(&search, Direction::OldestFirst);
-        self.retried(span, move |days| {
-            aggregate::run(days, &*compiled, (span.from, span.to), &wanted)
-        })
-        .await
+        let totals = self.retried(span, move |days| {
+            summary::run(days, &*compiled, (span.from, span.to), &spec)
+        });
+        let mut totals = totals.await?;
+        totals.is_incomplete |= self.shared.is_behind.load(Ordering::Acquire);
+        Ok(totals)
+    }
+
+    /// The field that holds stored events.
+    pub fn event_field(&self) -> Field {
+        self.fields.event
     }
 
     /// All events of one audit ID, newest first, optionally of one namespace only.
@@ -374,12 +377,11 @@ impl DaysInWindow {
         Ok(())
     }
 
-    /// Calls `look` with each segment until it answers false, in no order: on several threads where
-    /// there is much to look at, each with what `worker` makes for it.
-    pub fn each_segment<W>(
+    /// Calls `look` with each segment, in no order, and on several threads where there is much to look
+    /// at.
+    pub fn each_segment(
         &self,
-        worker: impl Fn() -> W + Sync,
-        look: impl Fn(&mut W, &Searcher, &SegmentReader) -> tantivy::Result<bool> + Sync,
+        look: impl Fn(&Searcher, &SegmentReader) -> tantivy::Result<()> + Sync,
     ) -> Result<(), SearchError> {
         let segments = self.days.iter().flat_map(|(day, searcher)| {
             let readers = searcher.segment_readers().iter();
@@ -391,15 +393,14 @@ impl DaysInWindow {
         let next = AtomicUsize::new(0);
         let is_over = AtomicBool::new(false);
         let run = || {
-            let mut worker = worker();
             while !is_over.load(Ordering::Relaxed)
                 && let Some((day, searcher, reader)) =
                     segments.get(next.fetch_add(1, Ordering::Relaxed))
             {
-                let outcome = guarded(*day, || look(&mut worker, searcher, reader));
-                if !matches!(outcome, Ok(true)) {
+                let outcome = guarded(*day, || look(searcher, reader));
+                if outcome.is_err() {
                     is_over.store(true, Ordering::Relaxed);
-                    return outcome.map(drop);
+                    return outcome;
                 }
             }
             Ok(())
@@ -459,9 +460,9 @@ impl Incomplete for Page {
     }
 }
 
-impl Incomplete for Aggregated {
+impl Incomplete for Totals {
     fn note_rebuilding(&mut self, days: Vec<NaiveDate>) {
-        self.rebuilding = days;
+        self.is_incomplete |= !days.is_empty();
     }
 }
 

@@ -26,7 +26,7 @@
 //!   ones, and looking through a column finds the others.
 //! - **Terms in SSTables** (tantivy's feature `quickwit`): building FSTs took a sixth of the CPU per
 //!   event, and they take more room.
-//! - **Aggregations take segments on several threads** and read columns by the block; one value at a
+//! - **Summaries take segments on several threads** and read columns by the block; one value at a
 //!   time cost four times as much.
 //! - **Sort key** `key` = microseconds << 12 | what tells events of one microsecond apart: one column
 //!   orders, pages and filters by time. It is made of the event alone, so it survives rebuilding.
@@ -35,7 +35,6 @@
 
 mod pace;
 
-pub mod aggregate;
 pub mod api;
 pub mod days;
 pub mod document;

@@ -9,16 +9,16 @@ mod events;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::{Arg, ArgMatches, Command, value_parser};
+use serde_json::{Value, json};
 
 use crate::cli::print::print;
-use crate::search::aggregate::{Aggregation, Measure};
 use crate::search::import::{ImportOptions, Input, import};
+use crate::search::summary::{self, Spec};
 use crate::search::{Index, IndexOptions, Search, Window};
 use events::Events;
 
@@ -200,35 +200,26 @@ async fn asking(root: &Path, events: &Events) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-async fn facet_page(index: &Arc<Index>, query: &str) -> anyhow::Result<Duration> {
-    let top = |field: &str| Aggregation::Top {
-        by: vec![field.into()],
-        limit: 10,
-    };
-    let search = Search {
-        query: query.into(),
-        ..Search::default()
-    };
-    let began = Instant::now();
-    let page = index.aggregate(search, vec![top("user"), top("verb"), top("code")]);
-    anyhow::ensure!(page.await?.matched > 0, "{query} matched nothing");
-    Ok(began.elapsed())
+async fn facet_page(index: &Index, query: &str) -> anyhow::Result<Duration> {
+    let facets = ["user", "verb", "code"];
+    summary(
+        index,
+        json!({"query": query, "facets": facets, "stages": false, "limit": 10}),
+    )
+    .await
 }
 
-async fn durations(index: &Arc<Index>) -> anyhow::Result<Duration> {
-    let by_verb = Aggregation::Durations {
-        of: Measure::Latency,
-        by: vec!["verb".into()],
-    };
-    let by_stage = Aggregation::Durations {
-        of: Measure::PipelineStage,
-        by: Vec::new(),
-    };
+async fn durations(index: &Index) -> anyhow::Result<Duration> {
+    summary(index, json!({"by": ["verb"], "stages": true})).await
+}
+
+/// How long an AuditSummary takes.
+async fn summary(index: &Index, spec: Value) -> anyhow::Result<Duration> {
     let began = Instant::now();
-    index
-        .aggregate(Search::default(), vec![by_verb, by_stage])
-        .await?;
-    Ok(began.elapsed())
+    let status = summary::count(index, &Spec::parse(&spec)?, None).await?;
+    let took = began.elapsed();
+    anyhow::ensure!(status["requests"] != 0, "{spec} matched nothing");
+    Ok(took)
 }
 
 /// CPU time of this process, from /proc: user and system, in hundredths of seconds.

@@ -96,17 +96,18 @@ impl Check for ColumnCheck {
 }
 
 /// Some values of a column, by their numbers in its dictionary.
-pub(super) struct Ords(Vec<bool>);
+#[derive(Default)]
+pub(in crate::search) struct Ords(Vec<bool>);
 
 impl Ords {
     /// Whether a value is one of them.
-    pub(super) fn has(&self, ord: u64) -> bool {
+    pub(in crate::search) fn has(&self, ord: u64) -> bool {
         usize::try_from(ord).is_ok_and(|ord| self.0.get(ord).copied().unwrap_or(false))
     }
 }
 
 /// The values of a column that are wanted; `None` where none is.
-pub(super) fn ords_of(
+pub(in crate::search) fn ords_of(
     column: &StrColumn,
     is_wanted: impl Fn(&str) -> bool,
 ) -> tantivy::Result<Option<Ords>> {

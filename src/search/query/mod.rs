@@ -22,6 +22,7 @@ use tantivy::query::Query as TantivyQuery;
 
 use crate::search::fields::Fields;
 
+pub(super) use column::{Ords, ords_of};
 pub use matches::Matcher;
 
 /// What is wrong with a query, and where.

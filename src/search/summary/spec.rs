@@ -75,7 +75,11 @@ pub struct Spec {
     pub window: Window,
     /// Grouped by what.
     pub by: Vec<Key>,
-    /// Groups that are answered.
+    /// Counted by each of these alone, too.
+    pub facets: Vec<Key>,
+    /// Whether the stages of the pipeline are counted.
+    pub stages: bool,
+    /// Groups that are answered, and values of each facet.
     pub limit: usize,
     /// Width of the bars of the histogram.
     pub interval: Option<Duration>,
@@ -123,7 +127,9 @@ impl Spec {
             }
         }
         let spec = Spec {
-            by: by(spec, &root, &mut errors),
+            by: keys("by", spec, &root, &mut errors),
+            facets: keys("facets", spec, &root, &mut errors),
+            stages: stages(spec, &root, &mut errors),
             limit: limit(spec, &root, &mut errors),
             percentiles: percentiles(spec, &root, &mut errors),
             query,
@@ -156,9 +162,20 @@ fn window(spec: &Value, root: &Path<'_>, errors: &mut FieldErrors) -> Window {
     window
 }
 
-fn by(spec: &Value, root: &Path<'_>, errors: &mut FieldErrors) -> Vec<Key> {
-    let list = root.field("by");
-    let names: Vec<&str> = strings(&spec["by"]);
+fn stages(spec: &Value, root: &Path<'_>, errors: &mut FieldErrors) -> bool {
+    match &spec["stages"] {
+        Value::Null => true,
+        Value::Bool(wanted) => *wanted,
+        other => {
+            errors.invalid(&root.field("stages"), other, "must be true or false");
+            true
+        }
+    }
+}
+
+fn keys(member: &str, spec: &Value, root: &Path<'_>, errors: &mut FieldErrors) -> Vec<Key> {
+    let list = root.field(member);
+    let names: Vec<&str> = strings(&spec[member]);
     if names.len() > KEYS_MAX {
         errors.too_many(&list, names.len(), KEYS_MAX);
     }
