@@ -56,7 +56,7 @@ pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let limit = matches.get_one::<usize>("limit").copied().unwrap_or(20);
     let spec = match is_stage {
         true => json!({}),
-        false => json!({"by": by, "limit": limit, "stages": false}),
+        false => json!({"by": by, "limit": limit, "skipStages": true}),
     };
     let source = Source::of(matches).await?;
     let status = summarize(&source, &query, spec).await?;

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kubectl::{ok, run};
 use crate::server::{Server, Store};
@@ -295,6 +295,20 @@ fn summaries_are_created_to_be_read() {
         .filter_map(|b| b["requests"].as_u64())
         .sum();
     assert_eq!(Some(total), status["requests"].as_u64());
+
+    let (_, answer, error) = create(
+        "apiVersion: audit.verbatim.dev/v1alpha1\nkind: AuditSummary\nmetadata: {name: x}\nspec: {query: 'resource:configmaps', facets: [verb], skipStages: true}\n",
+    );
+    let summary: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{error}"));
+    let status = &summary["status"];
+    let verbs = status["facets"]["verb"]["values"].as_array();
+    let deletes = verbs.into_iter().flatten().find(|v| v["value"] == "delete");
+    assert_eq!(
+        deletes.map(|v| &v["requests"]),
+        Some(&json!(2)),
+        "{summary}"
+    );
+    assert!(status.get("stages").is_none(), "{summary}");
 
     let (is_ok, _, error) = create(
         "apiVersion: audit.verbatim.dev/v1alpha1\nkind: AuditSummary\nmetadata: {name: x}\nspec: {by: [nobody], from: yesterday}\n",

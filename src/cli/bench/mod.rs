@@ -204,13 +204,13 @@ async fn facet_page(index: &Index, query: &str) -> anyhow::Result<Duration> {
     let facets = ["user", "verb", "code"];
     summary(
         index,
-        json!({"query": query, "facets": facets, "stages": false, "limit": 10}),
+        json!({"query": query, "facets": facets, "skipStages": true, "limit": 10}),
     )
     .await
 }
 
 async fn durations(index: &Index) -> anyhow::Result<Duration> {
-    summary(index, json!({"by": ["verb"], "stages": true})).await
+    summary(index, json!({"by": ["verb"]})).await
 }
 
 /// How long an AuditSummary takes.

@@ -129,7 +129,7 @@ impl Spec {
         let spec = Spec {
             by: keys("by", spec, &root, &mut errors),
             facets: keys("facets", spec, &root, &mut errors),
-            stages: stages(spec, &root, &mut errors),
+            stages: spec["skipStages"] != true,
             limit: limit(spec, &root, &mut errors),
             percentiles: percentiles(spec, &root, &mut errors),
             query,
@@ -160,17 +160,6 @@ fn window(spec: &Value, root: &Path<'_>, errors: &mut FieldErrors) -> Window {
         errors.invalid_str(&root.field("from"), text, "must be before to");
     }
     window
-}
-
-fn stages(spec: &Value, root: &Path<'_>, errors: &mut FieldErrors) -> bool {
-    match &spec["stages"] {
-        Value::Null => true,
-        Value::Bool(wanted) => *wanted,
-        other => {
-            errors.invalid(&root.field("stages"), other, "must be true or false");
-            true
-        }
-    }
 }
 
 fn keys(member: &str, spec: &Value, root: &Path<'_>, errors: &mut FieldErrors) -> Vec<Key> {
