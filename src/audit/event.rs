@@ -23,6 +23,8 @@ use crate::request::{AuditLevel, RequestContext, UserInfo};
 
 /// The one annotation that is ours. Its value is compact JSON; [`trace`] describes it.
 pub const TRACE_ANNOTATION: &str = "audit.verbatim.dev/stages";
+/// Whether the authorizer allowed it.
+pub const DECISION_ANNOTATION: &str = "authorization.k8s.io/decision";
 /// Why the authorizer decided as it did.
 pub const REASON_ANNOTATION: &str = "authorization.k8s.io/reason";
 

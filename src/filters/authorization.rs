@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, StatusCode};
 
 use crate::api::status::Status;
-use crate::audit::event::REASON_ANNOTATION;
+use crate::audit::event::{DECISION_ANNOTATION, REASON_ANNOTATION};
 use crate::authorization::refusal::{forbidden, sanitize};
 use crate::authorization::{Authorizer, Decision, Verdict};
 use crate::filters::{Filter, Step};
@@ -59,7 +59,7 @@ impl Authorization {
         }
         if decision.verdict == Verdict::Allow {
             let reason = decision.reason.as_str();
-            ctx.audit.annotate("authorization.k8s.io/decision", "allow");
+            ctx.audit.annotate(DECISION_ANNOTATION, "allow");
             ctx.audit.annotate(REASON_ANNOTATION, reason);
             let stages = &mut ctx.stages;
             let took = stages.end_timed("authorization", began, "allow", decision.reason);
@@ -80,8 +80,7 @@ impl Authorization {
         }
         let user = ctx.user();
         let status = forbidden(&Attributes::of(&ctx.info, &user), &decision.reason);
-        ctx.audit
-            .annotate("authorization.k8s.io/decision", "forbid");
+        ctx.audit.annotate(DECISION_ANNOTATION, "forbid");
         ctx.audit
             .annotate(REASON_ANNOTATION, decision.reason.clone());
         ctx.stages

@@ -59,13 +59,10 @@ pub fn first(
     for (_, address, key) in best.heap.into_sorted_vec() {
         let document: TantivyDocument = searcher.doc(address)?;
         let event = document.get_first(fields.event);
-        let event = event
-            .as_ref()
-            .and_then(|v| v.as_bytes())
-            .unwrap_or_default();
+        let event = event.as_ref().and_then(|v| v.as_str()).unwrap_or_default();
         hits.push(Hit {
             key,
-            event: Bytes::copy_from_slice(event),
+            event: Bytes::copy_from_slice(event.as_bytes()),
         });
     }
     Ok(hits)

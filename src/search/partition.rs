@@ -19,6 +19,7 @@ use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, T
 use crate::search::document::{EventDocument, KEY_LOW_BITS, Prepared};
 use crate::search::fields::{self, Fields, KEY};
 use crate::search::follower::Position;
+use crate::search::in_flight::InFlight;
 
 /// Threads of a writer, and the memory of each.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +54,8 @@ pub struct Span {
 }
 
 /// How the files of a day are written. A day of another format cannot be read; it is set aside and
-/// built anew. 1 had its terms in an FST.
-const FORMAT: u32 = 2;
+/// built anew. 1 had its terms in an FST, 2 a value for each stage of the pipeline.
+pub(super) const FORMAT: u32 = 3;
 
 /// What is committed beside the documents.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -89,6 +90,7 @@ pub struct Partition {
     index: Index,
     reader: IndexReader,
     writer: Option<IndexWriter<EventDocument>>,
+    in_flight: Arc<InFlight>,
     /// Up to where the logs are indexed as far as this day is concerned.
     pub positions: Positions,
     /// What is to be read again after the day was set aside, by source.
@@ -109,7 +111,7 @@ impl Partition {
     fn at(directory: PathBuf, day: NaiveDate, fields: &Fields) -> tantivy::Result<Self> {
         let settings = IndexSettings {
             docstore_compression: Compressor::Zstd(ZstdCompressor {
-                compression_level: Some(3),
+                compression_level: Some(1),
             }),
             docstore_blocksize: STORE_BLOCK_BYTES,
             ..IndexSettings::default()
@@ -139,6 +141,7 @@ impl Partition {
             index,
             reader,
             writer: None,
+            in_flight: Arc::default(),
             positions: payload.positions,
             rebuild: payload.rebuild,
             pending: HashMap::new(),
@@ -197,6 +200,7 @@ impl Partition {
             prepared.document.set_key(fields, key);
         }
         self.pending.insert(prepared.key, prepared.identity);
+        prepared.document.hold(self.in_flight.enter());
         self.writer(size)?.add_document(prepared.document)?;
         Ok(())
     }

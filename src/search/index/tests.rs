@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::*;
+use crate::search::partition::FORMAT;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -229,7 +230,7 @@ async fn a_day_of_another_format_is_built_anew() {
     drop(bench.open());
     let meta = bench.dir.path().join("index/2026-01-01/meta.json");
     let text = std::fs::read_to_string(&meta).expect("reads");
-    let older = text.replace(r#"\"format\":2,"#, "");
+    let older = text.replace(&format!(r#"\"format\":{FORMAT},"#), "");
     assert_ne!(older, text);
     std::fs::write(meta, older).expect("writes");
     let index = bench.open();

@@ -55,8 +55,8 @@ fn look_into(
             return true;
         };
         let event = document.get_first(field);
-        let event = event.as_ref().and_then(|v| v.as_bytes());
-        matches(event.unwrap_or_default())
+        let event = event.as_ref().and_then(|v| v.as_str());
+        matches(event.unwrap_or_default().as_bytes())
     })))
 }
 

@@ -6,6 +6,8 @@ use tantivy::SegmentReader;
 use tantivy::columnar::StrColumn;
 use tantivy::query::AllQuery;
 
+use crate::search::document::list;
+use crate::search::fields::{FieldRow, Kept};
 use crate::search::query::compile::{Pattern, in_case, wildcard};
 use crate::search::query::filtered::{Check, FilteredQuery, Look};
 use crate::search::query::glob::Glob;
@@ -16,10 +18,14 @@ pub(super) type ColumnQuery = FilteredQuery<ColumnCheck>;
 
 impl ColumnQuery {
     /// Looks for values of a field.
-    pub(super) fn new(field: &'static str, wanted: Wanted) -> Self {
+    pub(super) fn new(row: &FieldRow, wanted: Wanted) -> Self {
         FilteredQuery {
             candidates: Box::new(AllQuery),
-            check: ColumnCheck { field, wanted },
+            check: ColumnCheck {
+                field: row.name,
+                is_list: row.kept == Kept::List,
+                wanted,
+            },
         }
     }
 }
@@ -80,6 +86,7 @@ fn as_str(bound: &Bound<String>) -> Bound<&str> {
 #[derive(Clone, Debug)]
 pub(super) struct ColumnCheck {
     field: &'static str,
+    is_list: bool,
     wanted: Wanted,
 }
 
@@ -88,7 +95,10 @@ impl Check for ColumnCheck {
         let Some(column) = reader.fast_fields().str(self.field)? else {
             return Ok(None);
         };
-        let wanted = ords_of(&column, |value| self.wanted.is(value))?;
+        let wanted = match self.is_list {
+            true => ords_of(&column, |values| list(values).any(|v| self.wanted.is(v)))?,
+            false => ords_of(&column, |value| self.wanted.is(value))?,
+        };
         Ok(wanted.map(|wanted| -> Look {
             Box::new(move |doc| column.term_ords(doc).any(|ord| wanted.has(ord)))
         }))
@@ -103,6 +113,16 @@ impl Ords {
     /// Whether a value is one of them.
     pub(in crate::search) fn has(&self, ord: u64) -> bool {
         usize::try_from(ord).is_ok_and(|ord| self.0.get(ord).copied().unwrap_or(false))
+    }
+
+    /// Whether no value is one of them.
+    pub(in crate::search) fn is_empty(&self) -> bool {
+        !self.0.contains(&true)
+    }
+
+    /// Whether every value is one of them.
+    pub(in crate::search) fn is_all(&self) -> bool {
+        !self.0.contains(&false)
     }
 }
 

@@ -73,7 +73,7 @@ fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Compiled {
     }
     let wanted = Wanted::of(row, condition);
     if !kept.has_terms() {
-        return Ok(Box::new(ColumnQuery::new(kept.name, wanted)));
+        return Ok(Box::new(ColumnQuery::new(kept, wanted)));
     }
     Ok(match wanted {
         Wanted::Text(text) => term(Term::from_field_text(field, &text)),

@@ -6,14 +6,16 @@ use std::ops::Bound;
 
 use tantivy::schema::Field;
 
-use crate::search::document::{EventDocument, unique};
-use crate::search::fields::{FIELDS, FieldKind, Fields};
+use crate::search::document::{EventDocument, list, unique};
+use crate::search::fields::{FIELDS, FieldKind, Fields, Kept};
+use crate::search::micros;
 use crate::search::query::body::{BodyCheck, PhraseCheck};
 use crate::search::query::column::Wanted;
 use crate::search::query::compile::{
     Pattern, key_span, micros_span, number_of, whole_text, wildcard, wildcard_hundred,
 };
 use crate::search::query::glob::Glob;
+use crate::search::query::pipeline::is_stage;
 use crate::search::query::{Condition, Expression, Limit, QueryError, Target};
 use crate::search::words;
 
@@ -28,6 +30,8 @@ enum Node {
     Or(Vec<Node>),
     Not(Box<Node>),
     Keyword(Field, Wanted),
+    /// One of the values of a list.
+    Listed(Field, Wanted),
     Number(Field, Bound<u64>, Bound<u64>),
     /// All of these words.
     Words(Field, Vec<String>),
@@ -115,7 +119,10 @@ fn keyword(row: usize, condition: &Condition, fields: &Fields) -> Node {
             Node::Not(Box::new(Node::Exists(field)))
         }
         Condition::Word(word) if word == "*" && has_column => Node::Exists(field),
-        _ => Node::Keyword(field, Wanted::of(row, condition)),
+        _ => match FIELDS[row].kept {
+            Kept::List => Node::Listed(field, Wanted::of(row, condition)),
+            _ => Node::Keyword(field, Wanted::of(row, condition)),
+        },
     }
 }
 
@@ -184,6 +191,9 @@ impl Node {
             Node::Or(parts) => parts.iter().any(|p| p.matches(document)),
             Node::Not(inner) => !inner.matches(document),
             Node::Keyword(field, wanted) => document.texts(*field).any(|t| wanted.is(t)),
+            Node::Listed(field, wanted) => {
+                document.texts(*field).flat_map(list).any(|t| wanted.is(t))
+            }
             Node::Number(field, lower, upper) => document
                 .numbers(*field)
                 .any(|n| std::ops::RangeBounds::contains(&(*lower, *upper), &n)),
@@ -208,13 +218,9 @@ impl Node {
 
 impl StageSpan {
     fn matches(&self, document: &EventDocument) -> bool {
-        let stages = document
-            .texts(self.names)
-            .zip(document.numbers(self.micros));
-        let of_name = stages.filter(|(name, _)| {
-            let rest = name.strip_prefix(self.stage.as_str());
-            rest.is_some_and(|r| r.is_empty() || r.starts_with('/'))
-        });
+        let names = document.texts(self.names).flat_map(list);
+        let stages = names.zip(micros::of(document.numbers(self.micros)));
+        let of_name = stages.filter(|(name, _)| is_stage(name, &self.stage));
         let took = of_name.fold(None, |sum: Option<u64>, (_, micros)| {
             Some(sum.unwrap_or_default().saturating_add(micros))
         });

@@ -25,18 +25,24 @@ impl Values {
         let columns = reader.fast_fields();
         let is_text = fields::find(name)
             .is_some_and(|(_, row)| matches!(row.kind, FieldKind::Keyword | FieldKind::Name));
-        Ok(match is_text {
-            true => columns.str(name)?.map_or(Values::Absent, Values::Text),
-            false => {
-                let column = columns.column_opt::<u64>(name)?;
-                column.map_or(Values::Absent, Values::Number)
-            }
-        })
+        // A segment has a column for each field, also where no event has a value.
+        let column = match is_text {
+            true => columns.str(name)?.map(Values::Text),
+            false => columns.column_opt::<u64>(name)?.map(Values::Number),
+        };
+        let has_values = |values: &Self| values.column().is_some_and(|c| c.values.num_vals() > 0);
+        Ok(column.filter(has_values).unwrap_or(Values::Absent))
     }
 
     /// Whether no event of the segment has the field.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Values::Absent)
+    }
+
+    /// Whether every event of the segment has the field, once.
+    pub(super) fn is_full(&self) -> bool {
+        let column = self.column();
+        column.is_some_and(|column| matches!(column.index, ColumnIndex::Full))
     }
 
     fn column(&self) -> Option<&Column<u64>> {
@@ -47,13 +53,13 @@ impl Values {
         }
     }
 
-    /// The first value of each event of a block: where all have one, several times as fast as one by
-    /// one.
+    /// The first value of each event of a block, or [`NONE`]: where all have one, several times as
+    /// fast as one by one.
     pub(super) fn first(&self, docs: &[DocId], out: &mut [u64]) {
         let Some(column) = self.column() else {
             return out.fill(NONE);
         };
-        if matches!(column.index, ColumnIndex::Full) {
+        if self.is_full() {
             return column.values.get_vals(docs, out);
         }
         for (doc, value) in docs.iter().zip(out) {
@@ -87,6 +93,12 @@ impl Values {
             Values::Text(column) => query::ords_of(column, is_one)?.unwrap_or_default(),
             _ => Ords::default(),
         })
+    }
+
+    /// All texts, in the order of their values.
+    pub(super) fn all_texts(&self) -> tantivy::Result<Vec<String>> {
+        let (_, count) = self.span();
+        self.texts(&(0..count).collect::<Vec<u64>>())
     }
 
     /// The texts of values, in their order. `values` must be sorted and hold each once.

@@ -99,7 +99,7 @@ fn status(totals: Totals, spec: &Spec, event: Field) -> Value {
 fn groups(groups: &HashMap<Vec<String>, Tally>, spec: &Spec, examples: &mut Examples<'_>) -> Value {
     let mut groups: Vec<(&Vec<String>, &Tally)> = groups.iter().collect();
     // Equal ones in the order of their keys, so that an answer is the same every time.
-    groups.sort_unstable_by_key(|(key, tally)| (Reverse(tally.counts.requests), *key));
+    groups.sort_unstable_by_key(|(key, tally)| (Reverse(tally.timed.counts.requests), *key));
     groups.truncate(spec.limit);
     let shown = groups.into_iter().map(|(values, tally)| {
         let key = spec.by.iter().zip(values);
@@ -107,13 +107,13 @@ fn groups(groups: &HashMap<Vec<String>, Tally>, spec: &Spec, examples: &mut Exam
         let (first, last) = tally.ends.unwrap_or_default();
         let mut group = json!({
             "key": key.collect::<Map<String, Value>>(),
-            "requests": tally.counts.requests,
-            "failures": tally.counts.failures,
+            "requests": tally.timed.counts.requests,
+            "failures": tally.timed.counts.failures,
             "first": time(first >> KEY_MICROS_SHIFT),
             "last": time(last >> KEY_MICROS_SHIFT),
             "example": examples.audit_id(tally.last),
         });
-        if let Some(latency) = latency(&tally.durations, &spec.percentiles) {
+        if let Some(latency) = latency(&tally.timed.durations, &spec.percentiles) {
             group["latency"] = latency;
         }
         group
@@ -186,11 +186,8 @@ impl Examples<'_> {
         let store = store.as_ref();
         let document = store.and_then(|store| store.get::<TantivyDocument>(doc).ok());
         let event = document.as_ref().and_then(|d| d.get_first(self.event));
-        let event = event
-            .as_ref()
-            .and_then(|v| v.as_bytes())
-            .unwrap_or_default();
-        let id: Id = serde_json::from_slice(event).unwrap_or_default();
+        let event = event.as_ref().and_then(|v| v.as_str()).unwrap_or_default();
+        let id: Id = serde_json::from_str(event).unwrap_or_default();
         id.audit_id
     }
 }

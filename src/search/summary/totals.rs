@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 use tantivy::query::{EnableScoring, Query};
 use tantivy::{DocId, Searcher, SegmentReader};
 
-use crate::search::document::KEY_MICROS_SHIFT;
+use crate::search::document::{KEY_MICROS_SHIFT, list};
 use crate::search::fields::{KEY, PIPELINE_MICROS};
 use crate::search::index::{DaysInWindow, SearchError};
+use crate::search::micros;
 use crate::search::query::Ords;
 use crate::search::summary::columns::{NONE, Values};
 use crate::search::summary::durations::Durations;
@@ -40,11 +41,17 @@ pub(super) struct Counts {
     pub(super) failures: u64,
 }
 
-/// What is known of some requests.
+/// How many requests there were, and how long they took.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct Timed {
     pub(super) counts: Counts,
     pub(super) durations: Durations,
+}
+
+/// What is known of a group of requests.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) timed: Timed,
     /// Sort keys of the first and the last.
     pub(super) ends: Option<(u64, u64)>,
     /// The last one.
@@ -61,7 +68,7 @@ pub(super) struct StageTally {
 /// The sums over all matches.
 #[derive(Default)]
 pub struct Totals {
-    pub(super) all: Tally,
+    pub(super) all: Timed,
     pub(super) groups: HashMap<Vec<String>, Tally>,
     /// In the order of the spec's facets.
     pub(super) facets: Vec<HashMap<String, Counts>>,
@@ -109,12 +116,23 @@ impl Counts {
     }
 }
 
-impl Tally {
-    fn add(&mut self, is_failure: bool, micros: Option<u32>, key: u64, doc: DocId) {
+impl Timed {
+    fn add(&mut self, is_failure: bool, micros: Option<u32>) {
         self.counts.add(is_failure);
         if let Some(micros) = micros {
             self.durations.add(micros);
         }
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        self.counts.add_all(other.counts);
+        self.durations.add_all(&other.durations);
+    }
+}
+
+impl Tally {
+    fn add(&mut self, is_failure: bool, micros: Option<u32>, key: u64, doc: DocId) {
+        self.timed.add(is_failure, micros);
         match &mut self.ends {
             Some((first, last)) => {
                 *first = key.min(*first);
@@ -130,8 +148,7 @@ impl Tally {
     }
 
     fn add_all(&mut self, other: Tally) {
-        self.counts.add_all(other.counts);
-        self.durations.add_all(&other.durations);
+        self.timed.add_all(&other.timed);
         let (Some(ends), Some(others)) = (self.ends, other.ends) else {
             if other.ends.is_some() {
                 (self.ends, self.last) = (other.ends, other.last);
@@ -154,9 +171,7 @@ enum Facet {
 
 /// One segment while it is counted.
 struct Segment {
-    columns: Vec<Values>,
-    /// Of the running block: a value of each event, by column.
-    values: Vec<[u64; BLOCK]>,
+    columns: Columns,
     by: Vec<KeyAt>,
     by_columns: SmallVec<[usize; 8]>,
     facets: Vec<(KeyAt, Facet)>,
@@ -165,64 +180,78 @@ struct Segment {
     latency: usize,
     pipeline: Option<Pipeline>,
     interval: Option<u64>,
-    all: Tally,
+    all: Timed,
     groups: HashMap<Group, Tally, RandomState>,
     bars: HashMap<u64, Counts, RandomState>,
     /// The last bar, which most often gets the next one, too.
     bar: (u64, Counts),
 }
 
-/// Which events count, and which of them say something about latency.
+/// One event of a block that counts.
+#[derive(Clone, Copy)]
+struct Picked {
+    /// Its place in the block.
+    at: usize,
+    is_failure: bool,
+    /// How long it took; `None` of watches and streams, which last as long as their clients like.
+    micros: Option<u32>,
+}
+
+/// Which events count, and which of them say nothing about latency. What holds for every event of a
+/// segment is not looked at.
 struct Counted {
-    kind: usize,
-    stage: usize,
-    user: usize,
-    verb: usize,
-    subresource: usize,
-    requests: Ords,
-    lasts: Ords,
-    starts: Ords,
-    long_verbs: Ords,
-    streams: Ords,
+    /// Requests; `None` where all are.
+    requests: Option<Test>,
+    /// Last events of requests; `None` where all are.
+    lasts: Option<Test>,
+    /// Events that are the last of a request if it has no user; `None` where none is.
+    starts: Option<(Test, usize)>,
+    long: SmallVec<[Test; 2]>,
+}
+
+/// Whether an event has one of some texts.
+struct Test {
+    column: usize,
+    wanted: Ords,
 }
 
 /// Stages of the pipeline.
 struct Pipeline {
-    names: Values,
+    column: usize,
+    /// The names that occur.
+    names: Vec<String>,
+    /// By the value of the column: its stages, as places in `names`.
+    stages: Vec<Vec<usize>>,
     micros: Values,
-    failed: Values,
     tallies: Vec<Durations>,
+    failed: Values,
     failures: Vec<u64>,
 }
 
 impl Segment {
     fn open(reader: &SegmentReader, spec: &Spec) -> tantivy::Result<Self> {
-        let mut columns = Columns {
-            reader,
-            all: Vec::new(),
-            names: Vec::new(),
-        };
-        let counted = Counted::open(&mut columns)?;
-        let (code, latency) = (columns.open("code")?, columns.open("latency")?);
+        let mut columns = Columns::default();
+        let counted = Counted::open(&mut columns, reader)?;
+        let code = columns.read(reader, "code")?;
+        let latency = columns.read(reader, "latency")?;
         let mut by = Vec::new();
         for key in &spec.by {
-            by.push(columns.key(*key)?);
+            by.push(columns.key(reader, *key)?);
         }
         let mut facets = Vec::new();
         for key in &spec.facets {
-            let key = columns.key(*key)?;
+            let key = columns.key(reader, *key)?;
             let facet = Facet::of(&key, &columns.all);
             facets.push((key, facet));
         }
         let pipeline = match spec.stages {
-            true => Some(Pipeline::open(reader)?),
+            true => Some(Pipeline::open(&mut columns, reader)?),
             false => None,
         };
         let interval = spec.interval.and_then(|i| i.num_microseconds());
         Ok(Segment {
-            values: vec![[NONE; BLOCK]; columns.all.len()],
             by_columns: by.iter().flat_map(KeyAt::columns).collect(),
-            columns: columns.all,
+            columns,
             by,
             facets,
             counted,
@@ -230,7 +259,7 @@ impl Segment {
             latency,
             pipeline,
             interval: interval.and_then(|i| u64::try_from(i).ok()),
-            all: Tally::default(),
+            all: Timed::default(),
             groups: HashMap::default(),
             bars: HashMap::default(),
             bar: (0, Counts::default()),
@@ -246,58 +275,61 @@ impl Segment {
     ) -> tantivy::Result<()> {
         let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
         let keys = reader.fast_fields().u64(KEY)?;
-        let mut times = [0u64; BLOCK];
+        let is_within = keys.min_value() >= from && keys.max_value() < to;
+        // Nobody asks when the events were.
+        let is_timeless = is_within && self.by.is_empty() && self.interval.is_none();
+        let mut times = [from; BLOCK];
         weight.for_each_no_score(reader, &mut |docs: &[DocId]| {
             for docs in docs.chunks(BLOCK) {
                 let times = &mut times[..docs.len()];
-                keys.values.get_vals(docs, times);
+                if !is_timeless {
+                    keys.values.get_vals(docs, times);
+                }
                 self.take(docs, times, (from, to));
             }
         })
     }
 
     fn take(&mut self, docs: &[DocId], times: &[u64], (from, to): (u64, u64)) {
-        for (column, values) in self.columns.iter().zip(&mut self.values) {
-            column.first(docs, &mut values[..docs.len()]);
+        let values = self.columns.block(docs);
+        let picked = times.iter().enumerate().filter_map(|(at, time)| {
+            let is_in = (from..to).contains(time) && self.counted.is_last(values, at);
+            is_in.then(|| Picked {
+                at,
+                is_failure: (400..NONE).contains(&values[self.code][at]),
+                micros: match values[self.latency][at] {
+                    NONE => None,
+                    _ if self.counted.is_long_running(values, at) => None,
+                    micros => Some(u32::try_from(micros).unwrap_or(u32::MAX)),
+                },
+            })
+        });
+        let picked: SmallVec<[Picked; BLOCK]> = picked.collect();
+        for event in &picked {
+            self.all.add(event.is_failure, event.micros);
         }
-        for (at, (doc, time)) in docs.iter().zip(times).enumerate() {
-            if (from..to).contains(time) && self.counted.is_last(&self.values, at) {
-                self.add(at, *doc, *time);
+        for (key, facet) in &mut self.facets {
+            facet.add(key, values, &picked);
+        }
+        if let Some(pipeline) = &mut self.pipeline {
+            for event in picked.iter().filter(|event| event.micros.is_some()) {
+                pipeline.add(values[pipeline.column][event.at], docs[event.at]);
             }
+        }
+        for event in &picked {
+            self.group(event, docs[event.at], times[event.at]);
         }
     }
 
-    fn add(&mut self, at: usize, doc: DocId, time: u64) {
-        let value = |column: usize| self.values[column][at];
-        let is_failure = (400..NONE).contains(&value(self.code));
-        let is_long = self.counted.is_long_running(&self.values, at);
-        let micros = Some(value(self.latency)).filter(|micros| *micros != NONE && !is_long);
-        let micros = micros.map(|micros| u32::try_from(micros).unwrap_or(u32::MAX));
-        self.all.add(is_failure, micros, time, doc);
-        for (key, facet) in &mut self.facets {
-            match facet {
-                Facet::Dense(column, least, counts) => {
-                    let none = counts.len() - 1;
-                    let place = value(*column).wrapping_sub(*least);
-                    let place = usize::try_from(place).map_or(none, |place| place.min(none));
-                    counts[place].add(is_failure);
-                }
-                Facet::Sparse(groups) => {
-                    let group: Group = key.columns().map(value).collect();
-                    groups.entry(group).or_default().add(is_failure);
-                }
-            }
-        }
+    fn group(&mut self, event: &Picked, doc: DocId, time: u64) {
         if !self.by.is_empty() {
-            let mut group: Group = self.by_columns.iter().map(|c| value(*c)).collect();
+            let value = |column: &usize| self.columns.values[*column][event.at];
+            let mut group: Group = self.by_columns.iter().map(value).collect();
             if self.groups.len() >= GROUPS_KEPT_MAX && !self.groups.contains_key(&group) {
                 group.fill(NONE);
             }
             let tally = self.groups.entry(group).or_default();
-            tally.add(is_failure, micros, time, doc);
-        }
-        if let Some(pipeline) = self.pipeline.as_mut().filter(|_| !is_long) {
-            pipeline.add(doc);
+            tally.add(event.is_failure, event.micros, time, doc);
         }
         if let Some(interval) = self.interval {
             let bar = (time >> KEY_MICROS_SHIFT) / interval.max(1);
@@ -305,7 +337,7 @@ impl Segment {
                 self.put_bar();
                 self.bar.0 = bar;
             }
-            self.bar.1.add(is_failure);
+            self.bar.1.add(event.is_failure);
         }
     }
 
@@ -324,12 +356,11 @@ impl Segment {
         self.put_bar();
         let segment = totals.segments.len();
         totals.segments.push(reader.clone());
-        self.all.last.0 = segment;
-        totals.all.add_all(self.all);
+        totals.all.add_all(&self.all);
         for (bar, counts) in self.bars {
             totals.bars.entry(bar).or_default().add_all(counts);
         }
-        let texts = Texts::of(&self.columns, &self.by_columns, self.groups.keys())?;
+        let texts = Texts::of(&self.columns.all, &self.by_columns, self.groups.keys())?;
         for (group, mut tally) in self.groups {
             let mut parts = texts.parts(&group);
             let mut key: Vec<String> = self.by.iter().map(|key| key.text(&mut parts)).collect();
@@ -342,7 +373,7 @@ impl Segment {
         for ((key, facet), sums) in self.facets.into_iter().zip(&mut totals.facets) {
             let groups = facet.groups();
             let columns: Vec<usize> = key.columns().collect();
-            let texts = Texts::of(&self.columns, &columns, groups.iter().map(|(g, _)| g))?;
+            let texts = Texts::of(&self.columns.all, &columns, groups.iter().map(|(g, _)| g))?;
             for (group, counts) in groups {
                 let mut text = key.text(&mut texts.parts(&group));
                 if sums.len() >= GROUPS_KEPT_MAX && !sums.contains_key(&text) {
@@ -359,74 +390,117 @@ impl Segment {
 }
 
 /// The columns of a segment that are read block by block, each once.
-struct Columns<'r> {
-    reader: &'r SegmentReader,
+#[derive(Default)]
+struct Columns {
     all: Vec<Values>,
     names: Vec<&'static str>,
+    /// Of the running block: a value of each event, by column.
+    values: Vec<[u64; BLOCK]>,
 }
 
-impl Columns<'_> {
-    fn open(&mut self, name: &'static str) -> tantivy::Result<usize> {
-        if let Some(at) = self.names.iter().position(|known| *known == name) {
-            return Ok(at);
+impl Columns {
+    /// The place of a column.
+    fn read(&mut self, reader: &SegmentReader, name: &'static str) -> tantivy::Result<usize> {
+        match self.names.iter().position(|known| *known == name) {
+            Some(at) => Ok(at),
+            None => Ok(self.add(name, Values::open(reader, name)?)),
         }
-        self.all.push(Values::open(self.reader, name)?);
-        self.names.push(name);
-        Ok(self.all.len() - 1)
     }
 
-    fn key(&mut self, key: Key) -> tantivy::Result<KeyAt> {
+    fn add(&mut self, name: &'static str, column: Values) -> usize {
+        self.all.push(column);
+        self.names.push(name);
+        self.values.push([NONE; BLOCK]);
+        self.all.len() - 1
+    }
+
+    fn key(&mut self, reader: &SegmentReader, key: Key) -> tantivy::Result<KeyAt> {
         KeyAt::open(key, |name| {
-            let at = self.open(name)?;
+            let at = self.read(reader, name)?;
             Ok((!self.all[at].is_absent()).then_some(at))
         })
     }
 
-    /// Opens a column and finds some of its texts.
-    fn with(
+    /// Whether an event has one of some texts: `None` where none has.
+    fn any_of(
         &mut self,
+        reader: &SegmentReader,
         name: &'static str,
         is_one: impl Fn(&str) -> bool,
-    ) -> tantivy::Result<(usize, Ords)> {
-        let at = self.open(name)?;
-        Ok((at, self.all[at].ords_of(is_one)?))
+    ) -> tantivy::Result<Option<Test>> {
+        let wanted = Values::open(reader, name)?.ords_of(is_one)?;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let column = self.read(reader, name)?;
+        Ok(Some(Test { column, wanted }))
+    }
+
+    /// Whether an event has one of some texts: `None` where all have.
+    fn all_of(
+        &mut self,
+        reader: &SegmentReader,
+        name: &'static str,
+        is_one: impl Fn(&str) -> bool,
+    ) -> tantivy::Result<Option<Test>> {
+        let values = Values::open(reader, name)?;
+        let wanted = values.ords_of(is_one)?;
+        if values.is_full() && wanted.is_all() {
+            return Ok(None);
+        }
+        let column = self.read(reader, name)?;
+        Ok(Some(Test { column, wanted }))
+    }
+
+    /// Reads the values of a block.
+    fn block(&mut self, docs: &[DocId]) -> &[[u64; BLOCK]] {
+        for (column, values) in self.all.iter().zip(&mut self.values) {
+            column.first(docs, &mut values[..docs.len()]);
+        }
+        &self.values
+    }
+}
+
+impl Test {
+    fn holds(&self, values: &[[u64; BLOCK]], at: usize) -> bool {
+        self.wanted.has(values[self.column][at])
     }
 }
 
 impl Counted {
-    fn open(columns: &mut Columns<'_>) -> tantivy::Result<Self> {
-        let (kind, requests) = columns.with("type", |kind| kind == "request")?;
-        let lasts = |stage: &str| matches!(stage, "ResponseComplete" | "Panic");
-        let (stage, lasts) = columns.with("stage", lasts)?;
-        let (_, starts) = columns.with("stage", |stage| stage == "ResponseStarted")?;
-        let long = |verb: &str| matches!(verb, "watch" | "proxy");
-        let (verb, long_verbs) = columns.with("verb", long)?;
-        let (subresource, streams) = columns.with("subresource", |s| STREAMS.contains(&s))?;
+    fn open(columns: &mut Columns, reader: &SegmentReader) -> tantivy::Result<Self> {
+        let requests = columns.all_of(reader, "type", |kind| kind == "request")?;
+        let is_last = |stage: &str| matches!(stage, "ResponseComplete" | "Panic");
+        let lasts = columns.all_of(reader, "stage", is_last)?;
+        let is_start = |stage: &str| stage == "ResponseStarted";
+        let starts = match columns.any_of(reader, "stage", is_start)? {
+            Some(test) => Some((test, columns.read(reader, "user")?)),
+            None => None,
+        };
+        let is_long = |verb: &str| matches!(verb, "watch" | "proxy");
+        let long = [
+            columns.any_of(reader, "verb", is_long)?,
+            columns.any_of(reader, "subresource", |s| STREAMS.contains(&s))?,
+        ];
         Ok(Counted {
-            user: columns.open("user")?,
-            kind,
-            stage,
-            verb,
-            subresource,
             requests,
             lasts,
             starts,
-            long_verbs,
-            streams,
+            long: long.into_iter().flatten().collect(),
         })
     }
 
     /// Whether an event is the last of a request, which counts for it: ResponseComplete or Panic, or
     /// the single ResponseStarted of a request that was refused before it had a user.
     fn is_last(&self, values: &[[u64; BLOCK]], at: usize) -> bool {
-        let stage = values[self.stage][at];
-        self.requests.has(values[self.kind][at])
-            && (self.lasts.has(stage) || (self.starts.has(stage) && values[self.user][at] == NONE))
+        let holds = |test: &Option<Test>| test.as_ref().is_none_or(|test| test.holds(values, at));
+        let is_start =
+            |(test, user): &(Test, usize)| test.holds(values, at) && values[*user][at] == NONE;
+        holds(&self.requests) && (holds(&self.lasts) || self.starts.as_ref().is_some_and(is_start))
     }
 
-    /// Watches and streams last as long as their clients like.
     fn is_long_running(&self, values: &[[u64; BLOCK]], at: usize) -> bool {
-        self.long_verbs.has(values[self.verb][at]) || self.streams.has(values[self.subresource][at])
+        self.long.iter().any(|test| test.holds(values, at))
     }
 }
 
@@ -439,6 +513,26 @@ impl Facet {
                 Facet::Dense(column, least, vec![Counts::default(); places])
             }
             _ => Facet::Sparse(HashMap::default()),
+        }
+    }
+
+    fn add(&mut self, key: &KeyAt, values: &[[u64; BLOCK]], picked: &[Picked]) {
+        match self {
+            Facet::Dense(column, least, counts) => {
+                let (values, none) = (&values[*column], counts.len() - 1);
+                for event in picked {
+                    let place = values[event.at].wrapping_sub(*least);
+                    let place = usize::try_from(place).map_or(none, |place| place.min(none));
+                    counts[place].add(event.is_failure);
+                }
+            }
+            Facet::Sparse(groups) => {
+                for event in picked {
+                    let group = key.columns().map(|column| values[column][event.at]);
+                    let counts = groups.entry(group.collect()).or_default();
+                    counts.add(event.is_failure);
+                }
+            }
         }
     }
 
@@ -460,28 +554,38 @@ impl Facet {
 }
 
 impl Pipeline {
-    fn open(reader: &SegmentReader) -> tantivy::Result<Self> {
-        let (names, failed) = (
-            Values::open(reader, "pipeline")?,
-            Values::open(reader, "failedStage")?,
-        );
-        let places = |column: &Values| usize::try_from(column.span().1).unwrap_or_default();
+    fn open(columns: &mut Columns, reader: &SegmentReader) -> tantivy::Result<Self> {
+        let column = columns.read(reader, "pipeline")?;
+        let (mut names, mut places) = (Vec::new(), HashMap::new());
+        let mut stages = Vec::new();
+        for pipeline in columns.all[column].all_texts()? {
+            let places = list(&pipeline).map(|name| {
+                let place = places.entry(name.to_string()).or_insert_with(|| {
+                    names.push(name.to_string());
+                    names.len() - 1
+                });
+                *place
+            });
+            stages.push(places.collect());
+        }
+        let failed = Values::open(reader, "failedStage")?;
         Ok(Pipeline {
-            tallies: vec![Durations::default(); places(&names)],
-            failures: vec![0; places(&failed)],
-            names,
-            failed,
+            column,
             micros: Values::open(reader, PIPELINE_MICROS)?,
+            tallies: vec![Durations::default(); names.len()],
+            names,
+            stages,
+            failures: vec![0; usize::try_from(failed.span().1).unwrap_or_default()],
+            failed,
         })
     }
 
-    fn add(&mut self, doc: DocId) {
-        // Names and durations of stages were added in the same order.
-        for (stage, micros) in self.names.all(doc).zip(self.micros.all(doc)) {
-            let tally = usize::try_from(stage).ok();
-            if let Some(tally) = tally.and_then(|stage| self.tallies.get_mut(stage)) {
-                tally.add(u32::try_from(micros).unwrap_or(u32::MAX));
-            }
+    fn add(&mut self, pipeline: u64, doc: DocId) {
+        let stages = usize::try_from(pipeline).ok();
+        let stages = stages.and_then(|pipeline| self.stages.get(pipeline));
+        let stages = stages.map(Vec::as_slice).unwrap_or_default();
+        for (stage, micros) in stages.iter().zip(micros::of(self.micros.all(doc))) {
+            self.tallies[*stage].add(u32::try_from(micros).unwrap_or(u32::MAX));
         }
         for stage in self.failed.all(doc) {
             let failures = usize::try_from(stage).ok();
@@ -492,18 +596,13 @@ impl Pipeline {
     }
 
     fn add_to(self, stages: &mut HashMap<String, StageTally>) -> tantivy::Result<()> {
-        let all = |count: usize| (0..count as u64).collect::<Vec<u64>>();
-        let names = self.names.texts(&all(self.tallies.len()))?;
-        for (name, durations) in names.into_iter().zip(self.tallies) {
+        for (name, durations) in self.names.into_iter().zip(self.tallies) {
             if durations.count() > 0 {
-                stages
-                    .entry(name)
-                    .or_default()
-                    .durations
-                    .add_all(&durations);
+                let tally = stages.entry(name).or_default();
+                tally.durations.add_all(&durations);
             }
         }
-        let names = self.failed.texts(&all(self.failures.len()))?;
+        let names = self.failed.all_texts()?;
         for (name, failures) in names.into_iter().zip(self.failures) {
             if failures > 0 {
                 stages.entry(name).or_default().failures += failures;
