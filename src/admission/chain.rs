@@ -109,15 +109,15 @@ impl AdmissionChain {
                 Pass::Validating => plugin.validate(admission).await,
             };
             let stages = &mut admission.ctx.stages;
-            match &outcome {
-                Ok(()) => stages.end(name, began, "ok", ""),
+            let took = match &outcome {
+                Ok(()) => stages.end_timed(name, began, "ok", ""),
                 Err(status) if status.code >= 500 => {
                     let because = status.because.as_deref().unwrap_or(&status.message);
-                    stages.end(name, began, "error", because.to_string());
+                    stages.end_timed(name, began, "error", because.to_string())
                 }
-                Err(status) => stages.end(name, began, "denied", status.message.clone()),
-            }
-            self.measure_plugin(link, operation, pass, &outcome, began.elapsed());
+                Err(status) => stages.end_timed(name, began, "denied", status.message.clone()),
+            };
+            self.measure_plugin(link, operation, pass, &outcome, took);
             if outcome.is_err() {
                 break;
             }

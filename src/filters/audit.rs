@@ -226,6 +226,12 @@ fn note_status(ctx: &mut RequestContext, response: &ApiResponse) {
         return;
     };
     let is_error = response.status.is_client_error() || response.status.is_server_error();
+    // What is read is an object: not worth looking through.
+    let info = &ctx.info;
+    let reads_object = info.is_resource && info.verb == "get" && info.subresource.is_empty();
+    if reads_object && !is_error {
+        return;
+    }
     let length: usize = segments.iter().map(Bytes::len).sum();
     let is_candidate = length <= STATUS_MAX_BYTES
         && segments

@@ -27,7 +27,7 @@ mod write;
 pub use labels::Labels;
 pub use shape::{FieldValue, Shape};
 pub use tree::tree;
-pub use write::{needs_escapes, string as push_string};
+pub use write::{needs_escapes, string as push_string, value as push_value};
 
 use labels::LabelSpan;
 use scan::{Layout, Scan};

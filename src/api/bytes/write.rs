@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::plain::plain_len;
 
 /// Appends the text of a value.
-pub(super) fn value(out: &mut Vec<u8>, value: &Value) {
+pub fn value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),

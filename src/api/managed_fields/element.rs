@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
+use crate::api::bytes;
 use crate::api::field::go_quote;
 
 /// One step of a path.
@@ -38,16 +39,25 @@ impl Element {
     /// As FieldsV1 writes it: `f:spec`, `k:{"name":"a"}`, `v:"x"`, `i:0`.
     pub fn to_text(&self) -> String {
         match self {
-            Element::Field(name) => ["f:", name].concat(),
-            Element::Key(keys) => {
-                let mut out = String::from("k:{");
-                for (at, (name, value)) in keys.iter().enumerate() {
-                    let comma = if at > 0 { "," } else { "" };
-                    // Names of fields need no escapes, but what others wrote is not ours to trust.
-                    let _ = write!(out, "{comma}{}:{value}", Value::from(&**name));
-                }
-                out.push('}');
+            Element::Field(name) => {
+                let mut out = String::with_capacity(2 + name.len());
+                out.push_str("f:");
+                out.push_str(name);
                 out
+            }
+            Element::Key(keys) => {
+                let mut out = b"k:{".to_vec();
+                for (at, (name, value)) in keys.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    // Names of fields need no escapes, but what others wrote is not ours to trust.
+                    bytes::push_string(&mut out, name);
+                    out.push(b':');
+                    bytes::push_value(&mut out, value);
+                }
+                out.push(b'}');
+                String::from_utf8(out).unwrap_or_default()
             }
             Element::Value(value) => format!("v:{value}"),
             Element::Index(index) => format!("i:{index}"),
