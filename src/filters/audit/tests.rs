@@ -134,7 +134,7 @@ async fn a_whole_answer_is_recorded_before_it_leaves() {
 async fn a_success_status_is_shown() {
     const TEXT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","details":{"name":"a"}}"#;
     let answer = || ApiResponse::new(StatusCode::OK, "application/json", TEXT);
-    let (events, _) = run("/api/v1/namespaces/n/configmaps/a", Box::new(answer)).await;
+    let (events, _) = run("/api/v1/namespaces/n/pods/a/eviction", Box::new(answer)).await;
     let expected =
         json!({"metadata": {}, "status": "Success", "details": {"name": "a"}, "code": 200});
     assert_eq!(events[1]["responseStatus"], expected);
