@@ -428,7 +428,7 @@ impl Shown<'_> {
             return;
         }
         // Patches are the client's own bytes: what is not JSON must not break the line.
-        if serde_json::from_slice::<IgnoredAny>(object).is_ok() {
+        if writer == Writer::Server || serde_json::from_slice::<IgnoredAny>(object).is_ok() {
             json::push_raw(out, object);
         } else {
             push(out, &*String::from_utf8_lossy(object));

@@ -15,8 +15,8 @@ const WORD_MAX_BYTES: usize = 80;
 /// Words of a text that are remembered, as a power of two.
 const SEEN_BITS: u32 = 10;
 
-/// Splits JSON text into words, leaving out most of those that were there before: bodies repeat
-/// theirs, and tantivy takes several times as long to find that it has a word.
+/// Splits JSON text into words, leaving out most of those that were there before in the same spelling:
+/// bodies repeat theirs, and tantivy takes several times as long to find that it has a word.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
     token: Token,
@@ -43,8 +43,11 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Notes a word; false when it was noted before.
-    fn is_new(&mut self, word: &str) -> bool {
+    /// Notes a word as it is spelled; false when it was noted before, or is too long.
+    fn is_wanted(&mut self, word: &str) -> bool {
+        if word.len() > WORD_MAX_BYTES {
+            return false;
+        }
         let hash = self.hasher.hash_one((self.text, word));
         let place = &mut self.hashes[(hash >> (u64::BITS - SEEN_BITS)) as usize];
         std::mem::replace(place, hash) != hash
@@ -77,16 +80,25 @@ pub struct WordStream<'a> {
 
 impl TokenStream for WordStream<'_> {
     fn advance(&mut self) -> bool {
-        loop {
+        let mut is_new = false;
+        while !is_new {
             self.token.text.clear();
-            if !self.next_word() {
+            if let Some((start, end)) = self.plain_word() {
+                let word = &self.text[start..end];
+                is_new = self.seen.is_wanted(word);
+                if is_new {
+                    self.token.text.push_str(word);
+                    self.token.text.make_ascii_lowercase();
+                    (self.token.offset_from, self.token.offset_to) = (start, end);
+                }
+            } else if self.next_word() {
+                is_new = self.seen.is_wanted(&self.token.text);
+            } else {
                 return false;
             }
-            if self.token.text.len() <= WORD_MAX_BYTES && self.seen.is_new(&self.token.text) {
-                self.token.position = self.token.position.wrapping_add(1);
-                return true;
-            }
         }
+        self.token.position = self.token.position.wrapping_add(1);
+        true
     }
 
     fn token(&self) -> &Token {
@@ -123,6 +135,30 @@ const fn classes() -> [u8; 256] {
 const CLASSES: [u8; 256] = classes();
 
 impl WordStream<'_> {
+    /// Steps over the next word if it is one of ASCII letters and digits only, as nearly all are, and
+    /// answers where it is.
+    fn plain_word(&mut self) -> Option<(usize, usize)> {
+        let bytes = self.text.as_bytes();
+        let class = |at: usize| bytes.get(at).map(|byte| CLASSES[usize::from(*byte)]);
+        let mut start = self.at;
+        while class(start) == Some(SEPARATOR) {
+            start += 1;
+        }
+        self.at = start;
+        let mut end = start;
+        while class(end).is_some_and(|class| class > WIDE) {
+            end += 1;
+        }
+        match class(end) {
+            Some(SEPARATOR) | None if end > start => {
+                self.at = end;
+                Some((start, end))
+            }
+            // It may go on behind the escape; or there is no word any more.
+            _ => None,
+        }
+    }
+
     /// Puts the next word into the token, whatever its length. Answers whether there was one.
     fn next_word(&mut self) -> bool {
         let bytes = self.text.as_bytes();
@@ -245,7 +281,7 @@ mod tests {
         );
         assert_eq!(words("Häßlich-Straße"), ["häßlich", "straße"]);
         assert!(words(&"x".repeat(81)).is_empty());
-        assert_eq!(words("a b A c b"), ["a", "b", "c"]);
+        assert_eq!(words("a b A c b"), ["a", "b", "a", "c"]);
         assert_eq!(of(r"C:\new"), ["c", "new"]);
     }
 
