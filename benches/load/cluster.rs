@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -24,6 +25,8 @@ use crate::rows::{LIST_LIMIT, Variant};
 /// Connections of rows of small requests; as many writes are in flight at the bare stores.
 pub(crate) const CONNECTIONS: usize = 64;
 const TOKEN: &str = "bench-administrator";
+/// How long connections may be left alone.
+pub(crate) const UNUSED_MAX: Duration = Duration::from_secs(20);
 
 /// Which store a server runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +94,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) peer: Peer,
     pub(crate) connections: Vec<Connection>,
+    used: Instant,
     /// Pods as the server shows them, to be put back with another counter.
     pub(crate) pods: Vec<String>,
     /// Names that CREATE made, for DELETE, by worker.
@@ -135,6 +139,7 @@ impl Server {
                 certificate: identity.user.clone(),
             },
             connections: Vec::new(),
+            used: Instant::now(),
             pods: Vec::new(),
             created: vec![Vec::new(); CONNECTIONS],
             created_total: 0,
@@ -146,8 +151,12 @@ impl Server {
         self.child.id()
     }
 
-    /// Its connections, opened when first asked for.
+    /// Its connections, opened when first asked for, and anew before a server closes what nobody uses.
     pub(crate) async fn connections(&mut self) -> Result<&mut Vec<Connection>> {
+        if self.used.elapsed() > UNUSED_MAX {
+            self.connections.clear();
+        }
+        self.used = Instant::now();
         while self.connections.len() < CONNECTIONS {
             self.connections.push(Connection::open(&self.peer).await?);
         }

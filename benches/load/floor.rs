@@ -32,7 +32,7 @@ use verbatim::storage::Storage;
 use verbatim::storage::embedded::{EmbeddedOptions, EmbeddedStore};
 
 use crate::client::{Connection, Load, Peer};
-use crate::cluster::{CONNECTIONS, Identity};
+use crate::cluster::{CONNECTIONS, Identity, UNUSED_MAX};
 use crate::objects::POD_BYTES;
 
 /// First argument of the bare server's process.
@@ -47,6 +47,7 @@ pub(crate) struct BareServer {
     child: Child,
     pub(crate) peer: Peer,
     pub(crate) connections: Vec<Connection>,
+    used: Instant,
 }
 
 impl BareServer {
@@ -68,6 +69,7 @@ impl BareServer {
                 certificate: identity.user.clone(),
             },
             connections: Vec::new(),
+            used: Instant::now(),
         })
     }
 
@@ -76,8 +78,12 @@ impl BareServer {
         self.child.id()
     }
 
-    /// Its connections, opened when first asked for.
+    /// Its connections, opened when first asked for, and anew where nobody used them.
     pub(crate) async fn connections(&mut self) -> Result<&mut Vec<Connection>> {
+        if self.used.elapsed() > UNUSED_MAX {
+            self.connections.clear();
+        }
+        self.used = Instant::now();
         while self.connections.len() < CONNECTIONS {
             self.connections.push(Connection::open(&self.peer).await?);
         }

@@ -28,6 +28,8 @@ use crate::telemetry::Metrics;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(32);
 /// A kept connection without a request for that long is closed, also one that is sending a head.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long such an HTTP/1.1 connection has for ending as it should: TLS says that it ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Streams of one HTTP/2 connection, unless the flag says otherwise.
 const STREAMS_MAX: u32 = 100;
 /// Bytes of request headers.
@@ -166,10 +168,9 @@ impl Shared {
     }
 }
 
-/// Serves one connection until it ends. Closes it gracefully when `close` ends. When nobody used it for
-/// so long as `idle` says, HTTP/2 is closed gracefully and HTTP/1.1 at once, where the half of a head may
-/// have come. hyper has a timer for that, which costs a part of every request; this is one per
-/// connection.
+/// Serves one connection until it ends. Closes it gracefully when `close` ends, and when nobody used it
+/// for so long as `idle` says; HTTP/1.1 has only a moment for that, because the half of a head may have
+/// come. hyper has a timer for that, which costs a part of every request; this is one per connection.
 async fn drive<I, F, R>(
     builder: &Builder<TokioExecutor>,
     stream: I,
@@ -199,7 +200,9 @@ where
             () = close.as_mut(), if !closing => {}
             () = unused.as_mut(), if !left_alone => {
                 if !builder.is_http2_available() {
-                    return Ok(());
+                    connection.as_mut().graceful_shutdown();
+                    let ended = tokio::time::timeout(GOODBYE, connection.as_mut()).await;
+                    return ended.unwrap_or(Ok(()));
                 }
                 left_alone = true;
             }
@@ -211,6 +214,10 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll};
+
     use super::*;
     use crate::request::Body;
     use http::StatusCode;
@@ -238,6 +245,62 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(1 << 10);
         client.write_all(b"GET / HT").await.expect("taken");
         serve(builder(0).http1_only(), server).await;
+    }
+
+    #[tokio::test]
+    async fn an_http1_client_that_asks_no_more_is_told() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        /// Notes whether its end was announced, as TLS must.
+        struct Told(tokio::io::DuplexStream, Arc<AtomicBool>);
+        impl AsyncRead for Told {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut tokio::io::ReadBuf<'_>,
+            ) -> Poll<std::io::Result<()>> {
+                Pin::new(&mut self.0).poll_read(cx, buffer)
+            }
+        }
+        impl AsyncWrite for Told {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<std::io::Result<usize>> {
+                Pin::new(&mut self.0).poll_write(cx, bytes)
+            }
+
+            fn poll_flush(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<std::io::Result<()>> {
+                Pin::new(&mut self.0).poll_flush(cx)
+            }
+
+            fn poll_shutdown(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<std::io::Result<()>> {
+                self.1.store(true, Ordering::Relaxed);
+                Pin::new(&mut self.0).poll_shutdown(cx)
+            }
+        }
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        let told = Arc::new(AtomicBool::new(false));
+        let handle = |_| async { Ok(Response::new(OutBody::new(Body::Empty))) };
+        let builder = builder(0).http1_only();
+        let stream = Told(server, told.clone());
+        let served = drive(&builder, stream, handle, std::future::pending(), IDLE);
+        let asked = async {
+            let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+            client.write_all(request).await.expect("taken");
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.expect("an end");
+            answer
+        };
+        let (served, answer) = tokio::join!(served, asked);
+        assert!(served.is_ok() && answer.starts_with(b"HTTP/1.1 200"));
+        assert!(told.load(Ordering::Relaxed));
     }
 
     #[tokio::test]
