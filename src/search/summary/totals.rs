@@ -193,7 +193,9 @@ struct Picked {
     /// Its place in the block.
     at: usize,
     is_failure: bool,
-    /// How long it took; `None` of watches and streams, which last as long as their clients like.
+    /// Watches and streams last as long as their clients like.
+    is_long: bool,
+    /// How long it took, if that says something.
     micros: Option<u32>,
 }
 
@@ -294,14 +296,18 @@ impl Segment {
         let values = self.columns.block(docs);
         let picked = times.iter().enumerate().filter_map(|(at, time)| {
             let is_in = (from..to).contains(time) && self.counted.is_last(values, at);
-            is_in.then(|| Picked {
-                at,
-                is_failure: (400..NONE).contains(&values[self.code][at]),
-                micros: match values[self.latency][at] {
-                    NONE => None,
-                    _ if self.counted.is_long_running(values, at) => None,
-                    micros => Some(u32::try_from(micros).unwrap_or(u32::MAX)),
-                },
+            is_in.then(|| {
+                let is_long = self.counted.is_long_running(values, at);
+                Picked {
+                    at,
+                    is_failure: (400..NONE).contains(&values[self.code][at]),
+                    is_long,
+                    micros: match values[self.latency][at] {
+                        NONE => None,
+                        _ if is_long => None,
+                        micros => Some(u32::try_from(micros).unwrap_or(u32::MAX)),
+                    },
+                }
             })
         });
         let picked: SmallVec<[Picked; BLOCK]> = picked.collect();
@@ -312,7 +318,7 @@ impl Segment {
             facet.add(key, values, &picked);
         }
         if let Some(pipeline) = &mut self.pipeline {
-            for event in picked.iter().filter(|event| event.micros.is_some()) {
+            for event in picked.iter().filter(|event| !event.is_long) {
                 pipeline.add(values[pipeline.column][event.at], docs[event.at]);
             }
         }
