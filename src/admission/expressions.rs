@@ -5,13 +5,12 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
 use crate::admission::Admission;
 use crate::api::cel::{
     Answer, Budget, CompileError, Decisions, Env, EvalError, Program, Query, Type, Val, compile,
 };
 use crate::authorization::{Authorizer, Verdict};
+use crate::base::tree::Value;
 use crate::request::{Attributes, UserInfo};
 
 /// Questions to the authorizer in one evaluation; the cost of asking stops earlier.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::api::names::GroupResource;
 use crate::api::objects::{Change, Objects};
+use crate::base::tree::Value;
 
 /// How long a request waits for the configuration after a start.
 const SYNC_WAIT: Duration = Duration::from_secs(10);

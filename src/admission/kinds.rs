@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::api::names::GroupVersionKind;
 use crate::api::resource::Resource;
+use crate::base::tree::Value;
 
 /// Versions of one resource, and objects in them. The registry implements this.
 pub trait Kinds: Send + Sync {

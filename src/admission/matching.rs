@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::admission::{Admission, Kinds, Operation};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::resource::Resource;
 use crate::api::selector::LabelSelector;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// Resources that webhooks and policies never see, so that a bad one can be removed.
 const EXEMPT: [&str; 6] = [

@@ -25,10 +25,10 @@ pub use kinds::Kinds;
 pub use reinvocation::Reinvocation;
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use crate::api::resource::Resource;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::request::{RequestContext, UserInfo};
 
 /// The operation under admission.

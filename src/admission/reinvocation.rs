@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use crate::base::tree::Value;
 
 /// A mutating webhook or policy that changed the object makes all mutating plugins run once more.
 #[derive(Debug, Default)]

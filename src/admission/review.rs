@@ -1,10 +1,9 @@
 //! The AdmissionRequest as webhooks get it and expressions see it.
 
-use serde_json::{Map, Value, json};
-
 use crate::admission::matching::{name_of, namespace_of};
 use crate::admission::{Admission, Operation};
 use crate::api::resource::Resource;
+use crate::base::tree::{Map, Value, json};
 
 /// The request of a review, without the objects. `version` is the row that is sent.
 pub(super) fn request(admission: &Admission<'_>, version: &Resource, uid: &str) -> Value {
@@ -34,7 +33,7 @@ pub(super) fn request(admission: &Admission<'_>, version: &Resource, uid: &str) 
     Value::Object(request)
 }
 
-fn put_text(map: &mut Map<String, Value>, key: &str, text: &str) {
+fn put_text(map: &mut Map, key: &str, text: &str) {
     if !text.is_empty() {
         map.insert(key.into(), json!(text));
     }
@@ -52,7 +51,7 @@ fn options(admission: &Admission<'_>) -> Value {
         Value::Object(members) => members.clone(),
         _ => Map::new(),
     };
-    options.entry("kind").or_insert_with(|| json!(kind));
+    options.entry("kind".into()).or_insert_with(|| json!(kind));
     options.insert("apiVersion".into(), json!("meta.k8s.io/v1"));
     Value::Object(options)
 }

@@ -1,10 +1,9 @@
 //! The object of a write as webhooks and mutating policies see it, and back.
 
-use serde_json::{Map, Value};
-
 use crate::admission::matching::presented;
 use crate::admission::{Admission, Kinds, Operation};
 use crate::api::resource::Resource;
+use crate::base::tree::{Map, Value};
 
 /// Metadata that a new object gets after mutating admission upstream.
 const FILLED_LATER: [&str; 2] = ["uid", "creationTimestamp"];
@@ -14,7 +13,7 @@ pub(super) struct Shown {
     /// As it is seen.
     pub(super) object: Value,
     /// The metadata that is not seen.
-    hidden: Map<String, Value>,
+    hidden: Map,
 }
 
 impl Shown {

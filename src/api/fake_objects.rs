@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::api::names::GroupResource;
 use crate::api::objects::{Change, Objects};
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 type Key = (GroupResource, String, String);
 

@@ -6,9 +6,8 @@
 
 use std::fmt::{self, Write};
 
-use serde_json::Value;
-
 use crate::api::status::Cause;
+use crate::base::tree::Value;
 
 /// A path into an object: `spec.containers[0].env[1].name`, `data[key]`.
 #[derive(Clone, Copy, Debug)]

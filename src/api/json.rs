@@ -4,9 +4,9 @@
 //! Strings are not HTML-escaped (Go escapes `<`, `>` and `&` as `\u003c` …; both mean the same).
 
 use libyaml_safer::{Emitter, Encoding, Event, MappingStyle, ScalarStyle, SequenceStyle};
-use serde_json::Value;
 
 use crate::api::schema::yaml::{Scalar, is_base60, resolve, write_float};
+use crate::base::tree::{Key, Value};
 
 /// JSON indented by two spaces, as `?pretty=true` asks for, without a final line break.
 pub fn to_pretty(value: &Value) -> Vec<u8> {
@@ -69,7 +69,7 @@ impl YamlEvents<'_> {
                 let style_of_map = MappingStyle::Block;
                 self.emitter
                     .emit(Event::mapping_start(None, None, true, style_of_map))?;
-                let mut keys: Vec<&String> = members.keys().collect();
+                let mut keys: Vec<&Key> = members.keys().collect();
                 keys.sort_by(|a, b| key_order(a, b));
                 for key in keys {
                     self.scalar(key, style(key))?;
@@ -134,7 +134,7 @@ fn key_order(a: &str, b: &str) -> std::cmp::Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn yaml(value: &Value) -> String {
         String::from_utf8(to_yaml(value)).expect("UTF-8")

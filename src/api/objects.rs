@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::api::names::GroupResource;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// A change of one object, as an informer sees it.
 #[derive(Clone, Debug)]

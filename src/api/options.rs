@@ -3,11 +3,10 @@
 //! Read from the query string (and for deletes from the body) with upstream's leniency and texts
 //! (contract/verbs.md §2).
 
-use serde_json::{Map, Value, json};
-
 use crate::api::field::{ErrorType, FieldErrors, Path};
 use crate::api::names::GroupKind;
 use crate::api::status::Status;
+use crate::base::tree::{Map, Value, json};
 
 /// What to do with unknown and duplicate fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

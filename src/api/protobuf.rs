@@ -4,10 +4,10 @@
 //! Tables have no protobuf form.
 
 use bytes::Bytes;
-use serde_json::Value;
 
 use crate::api::names::{GroupVersion, GroupVersionKind};
 use crate::api::schema::{self, Schema, TypeMeta, wire};
+use crate::base::tree::Value;
 
 /// Why a body cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +59,7 @@ fn schema_of(value: &Value) -> Option<&'static Schema> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn kinds_decide() {

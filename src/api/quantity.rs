@@ -333,11 +333,15 @@ fn scale(parts: &Parts<'_>, base: i128, exponent: i32) -> i128 {
         }
         count += 1;
     }
-    match binary {
+    let magnitude = match binary {
         1 => whole + i128::from(rest.nonzero),
         binary => whole
             .saturating_mul(binary)
             .saturating_add(rest.times(binary)),
+    };
+    match magnitude > MAX.saturating_mul(2) {
+        true => MAX + 1,
+        false => magnitude,
     }
 }
 
@@ -467,6 +471,13 @@ mod tests {
             (parse("1500m").value(), parse("1").milli_value()),
             (2, 1000)
         );
+    }
+
+    #[test]
+    fn what_is_far_too_small_prints_as_it_reads() {
+        let quantity = Quantity::parse("-148000000000Ei").expect("reads");
+        assert_eq!(quantity.to_string(), "-8Ei");
+        assert_eq!(Quantity::parse("-8Ei").expect("reads").to_string(), "-8Ei");
     }
 
     proptest::proptest! {

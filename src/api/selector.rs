@@ -5,9 +5,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use crate::api::field::go_quote;
+use crate::base::tree::Value;
 
 /// Operator of a label requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +61,7 @@ impl LabelSelector {
         let mut requirements = Vec::new();
         for (key, value) in object["matchLabels"].as_object().into_iter().flatten() {
             requirements.push(Requirement {
-                key: key.clone(),
+                key: key.to_string(),
                 operator: Operator::In,
                 values: vec![value.as_str().unwrap_or_default().to_string()],
             });

@@ -8,10 +8,10 @@ use std::borrow::Cow;
 
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
 
 use crate::api::field::FieldErrors;
 use crate::api::names::{GroupKind, GroupResource};
+use crate::base::tree::{Value, json};
 
 /// One cause inside [`Details`]: `{reason, message, field}` on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -358,7 +358,7 @@ impl Status {
 
     /// The `Status` object as a tree, with `kind` and `apiVersion`.
     pub fn to_json(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
+        crate::base::tree::to_value(self).unwrap_or_default()
     }
 }
 

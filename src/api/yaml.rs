@@ -2,7 +2,7 @@
 //!
 //! Called by whoever answers `Accept: application/yaml`. Reading YAML is the schema decoder's work.
 
-use serde_json::{Map, Value};
+use crate::base::tree::{Key, Map, Value};
 
 /// Column after which a space in a scalar becomes a line break.
 const BEST_WIDTH: usize = 80;
@@ -52,8 +52,8 @@ impl Writer {
         self.column += indent;
     }
 
-    fn mapping(&mut self, map: &Map<String, Value>, indent: usize) {
-        let mut keys: Vec<&String> = map.keys().collect();
+    fn mapping(&mut self, map: &Map, indent: usize) {
+        let mut keys: Vec<&Key> = map.keys().collect();
         keys.sort();
         for (number, key) in keys.into_iter().enumerate() {
             if number > 0 {
@@ -291,7 +291,7 @@ fn is_base60(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn documents() {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use self::document::{
     ActionDocument, BatchDocument, Document, FieldDocument, FormatDocument, LogDocument,
@@ -28,6 +27,7 @@ use crate::audit::redact::{Action, DefaultSet, FieldRule, JsonPath, Rules, Targe
 use crate::audit::sink::buffered::BatchOptions;
 use crate::audit::sink::log::Format;
 use crate::base::duration;
+use crate::base::tree::Value;
 
 /// Group and version of our kind.
 pub const API_VERSION: &str = "audit.verbatim.dev/v1alpha1";
@@ -330,7 +330,7 @@ impl Loader<'_> {
                 Err(error) => self.mistake(&format!("{at}.paths[{index}]"), error),
             }
         }
-        let tree = serde_json::json!({"resources": document.resources});
+        let tree = crate::base::tree::json!({"resources": document.resources});
         let mut errors = FieldErrors::default();
         let resources = policy_file::resources(&tree, &Path::ROOT.field(at), &mut errors);
         let resources = match resources {

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use chrono::Utc;
 use http::HeaderName;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 
 use crate::api::bytes::push_string;
 use crate::audit::json::{self, push, push_key, push_member, push_micro_time, push_number};
 use crate::audit::redact::{self, Redactor, Writer};
 use crate::audit::{Decision, Stage, trace};
+use crate::base::tree::Value;
 use crate::request::{AuditLevel, RequestContext, UserInfo};
 
 /// The one annotation that is ours. Its value is compact JSON; [`trace`] describes it.

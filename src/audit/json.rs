@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::api::bytes::push_string;
+use crate::base::tree::Value;
 
 /// Appends `value` as JSON. Writing into memory does not fail.
 pub fn push<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
@@ -206,12 +206,18 @@ mod tests {
 
     #[test]
     fn managed_fields_go_and_nothing_comes() {
-        let mut object = serde_json::json!({"metadata": {"name": "n", "managedFields": []}});
+        let mut object = crate::base::tree::json!({"metadata": {"name": "n", "managedFields": []}});
         remove_managed_fields(&mut object);
-        assert_eq!(object, serde_json::json!({"metadata": {"name": "n"}}));
-        let mut list = serde_json::json!({"items": [{"metadata": {"managedFields": []}}]});
+        assert_eq!(
+            object,
+            crate::base::tree::json!({"metadata": {"name": "n"}})
+        );
+        let mut list = crate::base::tree::json!({"items": [{"metadata": {"managedFields": []}}]});
         remove_managed_fields(&mut list);
-        assert_eq!(list, serde_json::json!({"items": [{"metadata": {}}]}));
+        assert_eq!(
+            list,
+            crate::base::tree::json!({"items": [{"metadata": {}}]})
+        );
     }
 
     #[test]

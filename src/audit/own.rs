@@ -143,7 +143,7 @@ mod tests {
         gap.note(Loss::WriteFailed, 3);
         let (event, events) = gap.take("log").expect("a gap");
         assert_eq!(events, 5);
-        let tree: serde_json::Value = serde_json::from_slice(event.json()).expect("JSON");
+        let tree: crate::base::tree::Value = serde_json::from_slice(event.json()).expect("JSON");
         let value = tree["annotations"][TRACE_ANNOTATION]
             .as_str()
             .expect("text");

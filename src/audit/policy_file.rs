@@ -7,14 +7,13 @@
 
 use std::path::{Path as FilePath, PathBuf};
 
-use serde_json::Value;
-
 use crate::api::field::{FieldErrors, Path};
 use crate::api::schema::yaml;
 use crate::audit::Stage;
 use crate::audit::lines::Lines;
 use crate::audit::policy::{GroupResources, Policy, ResourcePattern, Rule};
 use crate::audit::stage::STAGES;
+use crate::base::tree::Value;
 use crate::request::AuditLevel;
 
 /// Group and version of a plain policy.

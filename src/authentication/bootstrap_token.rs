@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use subtle::ConstantTimeEq;
 
 use crate::api::names::GroupResource;
@@ -14,6 +13,7 @@ use crate::api::objects::Objects;
 use crate::authentication::{
     Authenticated, Refusal, Refused, TokenAuthenticator, common_audiences,
 };
+use crate::base::tree::Value;
 use crate::request::UserInfo;
 
 /// Every bootstrap token's group, and the prefix of the groups one may add.
@@ -144,7 +144,7 @@ fn has_expired(stored: &Value, now: DateTime<Utc>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn secrets() {

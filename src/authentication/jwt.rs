@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
 
 use crate::authentication::keys::{PublicKey, SigningKey};
+use crate::base::tree::{Value, json};
 
 /// Tokens longer than this are not looked at.
 const TOKEN_MAX_BYTES: usize = 64 * 1024;

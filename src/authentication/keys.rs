@@ -7,10 +7,11 @@ use ring::signature::{
     self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
     RsaKeyPair, UnparsedPublicKey,
 };
-use serde_json::{Value, json};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey as ParsedKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::base::tree::{Value, json};
 
 /// A key file that cannot be used.
 #[derive(Debug, thiserror::Error)]

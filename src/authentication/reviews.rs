@@ -2,10 +2,9 @@
 //!
 //! Called by the registry when one of them is created; nothing is stored.
 
-use serde_json::{Value, json};
-
 use crate::api::status::Status;
 use crate::authentication::TokenAuthenticator;
+use crate::base::tree::{Value, json};
 use crate::request::UserInfo;
 
 /// Answers a TokenReview.

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use subtle::ConstantTimeEq;
 
 use crate::api::field::go_quote;
@@ -20,6 +19,7 @@ use crate::authentication::keys::PublicKey;
 use crate::authentication::{
     Authenticated, Refusal, Refused, TokenAuthenticator, common_audiences,
 };
+use crate::base::tree::Value;
 use crate::request::UserInfo;
 
 /// Extra key with the ID of the credential.
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn an_invalidated_legacy_token_is_refused_and_noted() {
         let secret = |since: &str| {
-            serde_json::json!({
+            crate::base::tree::json!({
                 "metadata": {"name": "s", "namespace": "n", "labels": {LEGACY_INVALID_SINCE: since}},
                 "data": {"token": STANDARD.encode("t")},
             })

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
-use serde_json::{Map, Value, json};
 
 use crate::api::field::{FieldErrors, Path};
 use crate::api::names::{GroupKind, GroupResource};
@@ -12,6 +11,7 @@ use crate::api::objects::Objects;
 use crate::api::status::Status;
 use crate::authentication::jwt;
 use crate::authentication::keys::SigningKey;
+use crate::base::tree::{Map, Value, json};
 use crate::request::{AuditLevel, RequestContext};
 
 const DEFAULT_SECONDS: i64 = 3600;

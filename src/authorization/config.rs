@@ -7,11 +7,11 @@ use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::webhook::{Condition, ReviewVersion, WebhookSettings, compile};
 use crate::api::field::{FieldErrors, Path};
 use crate::base::duration;
+use crate::base::tree::Value;
 
 const KIND: &str = "AuthorizationConfiguration";
 const VERSIONS: [&str; 3] = [

@@ -6,13 +6,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use crate::api::field::{FieldErrors, Path};
 use crate::api::names::GroupKind;
 use crate::api::status::Status;
 use crate::authorization::rbac::PolicyRule;
 use crate::authorization::{Authorizer, RuleResolver, Verdict};
+use crate::base::tree::{Value, json};
 use crate::request::{Attributes, UserInfo};
 
 /// Answers a SubjectAccessReview.
@@ -245,7 +244,7 @@ fn user_of(review: &Value) -> UserInfo {
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
-        .map(|(key, values)| (key.clone(), strings(values)))
+        .map(|(key, values)| (key.to_string(), strings(values)))
         .collect();
     UserInfo {
         username: text(review, "/spec/user").into(),

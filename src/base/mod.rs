@@ -1,4 +1,4 @@
-//! The ground: clock, tasks, bounded queues, backoff, Go durations, WebSocket
+//! The ground: clock, tasks, bounded queues, backoff, Go durations, JSON trees, WebSocket
 //! frames. Knows nothing of Kubernetes.
 
 pub mod backoff;
@@ -6,6 +6,7 @@ pub mod clock;
 pub mod duration;
 pub mod queue;
 pub mod tasks;
+pub mod tree;
 pub mod websocket;
 
 pub use backoff::Backoff;

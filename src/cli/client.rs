@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::rt::TokioExecutor;
-use serde_json::Value;
 
+use crate::base::tree::Value;
 use crate::cli::kubeconfig::Login;
 use crate::server::client::{Connector, connector};
 

@@ -73,7 +73,7 @@ pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let summary = summarizer.finish();
     let is_found = !summary.groups.is_empty();
-    let tree = serde_json::to_value(&summary)?;
+    let tree = crate::base::tree::to_value(&summary)?;
     if !print_tree(output(matches), &tree) {
         if !is_found {
             eprintln!("nothing found");
@@ -147,7 +147,7 @@ fn counts(counts: &[Count]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::tree::json;
 
     use super::*;
 

@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 use clap::{Arg, ArgMatches, value_parser};
-use serde_json::{Value, json};
 
+use crate::base::tree::{Value, json};
 use crate::cli::client::encode;
 use crate::cli::source::{Source, path};
 use crate::search::api::{GROUP, VERSION};

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use serde_json::Value;
 
 use crate::audit::event::TRACE_ANNOTATION;
+use crate::base::tree::Value;
 use crate::cli::events::{EventQuery, each, fields_help, limit_arg, limit_of};
 use crate::cli::events::{query_arg, value, window_args};
 use crate::cli::found;
@@ -121,7 +121,7 @@ fn upstream(mut event: Value, keeps_own: bool) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::tree::json;
 
     use super::*;
 

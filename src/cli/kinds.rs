@@ -2,8 +2,7 @@
 //!
 //! Built-in kinds are known here; custom ones are looked up in the server's discovery.
 
-use serde_json::Value;
-
+use crate::base::tree::Value;
 use crate::cli::source::Source;
 use crate::registry::table::builtin;
 

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches};
-use serde_json::Value;
 
+use crate::base::tree::Value;
 use crate::server::client::Target;
 use crate::server::client::kubeconfig::{Choice, certificates, choose, log_in, private_key};
 

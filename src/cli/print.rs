@@ -3,9 +3,9 @@
 use std::io::{IsTerminal, Write};
 
 use clap::{Arg, ArgAction, ArgMatches};
-use serde_json::Value;
 
 use crate::api::yaml;
+use crate::base::tree::Value;
 
 /// `--no-color`.
 pub fn colour_arg() -> Arg {

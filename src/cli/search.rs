@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::{Value, json};
 
+use crate::base::tree::{Value, json};
 use crate::cli::events::{EventQuery, each, fetch, fields_help, limit_arg, limit_of};
 use crate::cli::events::{query_arg, window_args};
 use crate::cli::found;

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
-use serde_json::Value;
 
+use crate::base::tree::Value;
 use crate::cli::client::{Client, Lines, encode_segment};
 use crate::cli::kubeconfig;
 use crate::search::api::{GROUP, VERSION};

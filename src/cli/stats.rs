@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use serde_json::{Value, json};
 
+use crate::base::tree::{Value, json};
 use crate::cli::events::{EventQuery, limit_arg, query_arg, summarize, value, window_args};
 use crate::cli::found;
 use crate::cli::print::{Row, Style, colour_arg, output, output_arg, wants_colour};

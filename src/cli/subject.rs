@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 use clap::Arg;
-use serde_json::{Value, json};
 
+use crate::base::tree::{Value, json};
 use crate::cli::events::{EventQuery, fetch, summarize};
 use crate::cli::source::Source;
 use crate::request::UserInfo;
@@ -119,7 +119,8 @@ impl Subject {
                     Value::Null => &event["user"],
                     acting => acting,
                 };
-                let user: UserInfo = serde_json::from_value(user.clone()).unwrap_or_default();
+                let user: UserInfo =
+                    crate::base::tree::from_value(user.clone()).unwrap_or_default();
                 groups.extend(user.groups);
             }
         }

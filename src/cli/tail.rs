@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
-use serde_json::Value;
 
+use crate::base::tree::Value;
 use crate::cli::client::encode;
 use crate::cli::events::{EventQuery, fetch, fields_help, limit_arg, limit_of};
 use crate::cli::events::{query_arg, value, window_args};

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::authorization::rbac::PolicyRule;
+use crate::base::tree::{Value, json};
 use crate::cli::events::{EventQuery, window_args};
 use crate::cli::found;
 use crate::cli::print::{Row, Style, colour_arg, output, output_arg, wants_colour};

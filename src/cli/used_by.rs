@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command, value_parser};
-use serde_json::{Value, json};
 
 use crate::api::yaml;
 use crate::authorization::rbac::PolicyRule;
+use crate::base::tree::{Value, json};
 use crate::cli::events::{EventQuery, value, window_args};
 use crate::cli::found;
 use crate::cli::print::{Row, Style, colour_arg, output, output_arg, print, table, wants_colour};

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::Value;
 
+use crate::base::tree::Value;
 use crate::cli::client::{Refusal, encode_segment};
 use crate::cli::print::{Style, colour_arg, output, output_arg, wants_colour};
 use crate::cli::print::{paint, print, print_tree};
@@ -186,7 +186,7 @@ fn text(explanation: &Value, has_colour: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::tree::json;
 
     use super::*;
 

@@ -1,9 +1,8 @@
 //! The question that a recorded request asked, put to RBAC once more.
 
-use serde_json::Value;
-
 use crate::authorization::rbac::Rbac;
 use crate::authorization::rbac::explain::Explanation as RbacExplanation;
+use crate::base::tree::Value;
 use crate::request::{Attributes, RequestInfo, UserInfo};
 
 /// Explains decisions. RBAC does; a server without RBAC has none.
@@ -24,7 +23,7 @@ pub fn acting_user(event: &Value) -> UserInfo {
         Value::Null => &event["user"],
         impersonated => impersonated,
     };
-    serde_json::from_value(user.clone()).unwrap_or_default()
+    crate::base::tree::from_value(user.clone()).unwrap_or_default()
 }
 
 /// What was asked, as authorization saw it.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 
 use crate::api::names::GroupResource;
 use crate::api::status::Status;
 use crate::authorization::refusal::forbidden;
 use crate::authorization::{Authorizer, Verdict};
+use crate::base::tree::{Value, json};
 use crate::diagnose::access::AccessExplainer;
 use crate::diagnose::explain::{Explanation, explain_live};
 use crate::diagnose::live::Sources;
@@ -96,7 +96,7 @@ impl RecordApi {
         }
         let tree = match negotiated.transform.map(|t| t.kind) {
             Some(TransformKind::Table) => table_of(&explanation),
-            _ => serde_json::to_value(&explanation).unwrap_or_default(),
+            _ => crate::base::tree::to_value(&explanation).unwrap_or_default(),
         };
         Ok(value_response(&tree, negotiated))
     }

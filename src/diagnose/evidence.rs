@@ -1,8 +1,8 @@
 //! `Evidence`: the facts that a cause rests on, each of a kind and in one sentence.
 
 use serde::Serialize;
-use serde_json::Value;
 
+use crate::base::tree::Value;
 use crate::diagnose::trace::Trace;
 
 /// What kind of fact.

@@ -1,10 +1,10 @@
 //! From the events of one request to its explanation.
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::api::yaml;
 use crate::authorization::rbac::explain::{NearMiss, Suggestion, suggestion};
+use crate::base::tree::{Value, json};
 use crate::diagnose::access::{AccessExplainer, acting_user, asked, in_words};
 use crate::diagnose::cause::{Cause, Certainty, Class};
 use crate::diagnose::causes;

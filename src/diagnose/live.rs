@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Duration, Utc};
-use serde_json::Value;
 
+use crate::base::tree::Value;
 use crate::diagnose::cause::{Cause, Class};
 use crate::diagnose::evidence::{Evidence, EvidenceKind};
 use crate::diagnose::trace::{Trace, cluster_of, in_cluster};

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use serde_json::Value;
 
+use crate::base::tree::Value;
 use crate::diagnose::cause::{Cause, Certainty, Class};
 use crate::diagnose::causes;
 use crate::diagnose::trace::Trace;
@@ -313,7 +313,7 @@ fn asked(event: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::tree::json;
 
     use super::*;
     use crate::audit::event::TRACE_ANNOTATION;

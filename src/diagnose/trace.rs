@@ -1,7 +1,6 @@
 //! The stage trace of an event, parsed: see `audit::trace` for what it holds.
 
-use serde_json::Value;
-
+use crate::base::tree::Value;
 use crate::request::GOOD_OUTCOMES;
 use crate::search::query::quote;
 use crate::search::window::parse_duration;

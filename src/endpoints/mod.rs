@@ -22,10 +22,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::ACCEPT;
-use serde_json::Value;
 
 use crate::api::status::Status;
 use crate::authorization::Authorizer;
+use crate::base::tree::Value;
 use crate::registry::Registry;
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, Endpoint, RequestContext, RequestInfo};

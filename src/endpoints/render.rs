@@ -5,10 +5,10 @@ use std::io::Write;
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderValue, StatusCode};
-use serde_json::{Value, json};
 
 use crate::api::bytes::splice;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::endpoints::handlers::get::{is_plain, needs_conversion};
 use crate::registry::printers::{self, IncludeObject, Printer, RowObject, TableWriter};
 use crate::registry::{Target, Written};

@@ -4,9 +4,9 @@
 //! release whose API is served; the build metadata after `+` says who serves it.
 
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
 
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::request::negotiate::{router_accepts, router_not_acceptable};
 use crate::request::{ApiResponse, RequestContext};
 

@@ -18,10 +18,10 @@ use bytes::Bytes;
 use futures::{FutureExt, Stream};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
 
 use crate::api::status::Status;
 use crate::audit::{Recorder, Recording, Refused, Response, ResponseObject, Stage};
+use crate::base::tree::{Value, json};
 use crate::filters::{Filter, Next, Step};
 use crate::request::{
     ApiRequest, ApiResponse, AuditLevel, Blocks, Body, ByteStream, CLOSED_BY_CLIENT,

@@ -440,10 +440,10 @@ mod tests {
     use super::*;
     use crate::authorization::AuthorizerChain;
     use crate::authorization::rbac::Rbac;
+    use crate::base::tree::json;
     use crate::filters::{Endpoint, Next};
     use async_trait::async_trait;
     use http::{HeaderValue, Method, StatusCode, Uri};
-    use serde_json::json;
 
     struct Who;
 
@@ -486,7 +486,7 @@ mod tests {
             return (response.status.as_u16(), String::new());
         };
         let body = String::from_utf8_lossy(&body.concat()).into_owned();
-        let message = serde_json::from_str::<serde_json::Value>(&body)
+        let message = serde_json::from_str::<crate::base::tree::Value>(&body)
             .ok()
             .and_then(|v| v["message"].as_str().map(str::to_string));
         (response.status.as_u16(), message.unwrap_or(body))

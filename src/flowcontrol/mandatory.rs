@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
+use crate::base::tree::{Value, json};
 
 /// Names of the mandatory schemas and levels.
 pub const NAMES: [&str; 2] = ["exempt", "catch-all"];

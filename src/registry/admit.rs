@@ -1,11 +1,10 @@
 //! Admission of what is not stored: connections, and objects that are posted to be answered (reviews,
 //! bindings, evictions, token requests).
 
-use serde_json::Value;
-
 use crate::admission::{Admission, Operation, Reinvocation};
 use crate::api::options::WriteOptions;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::registry::{Registry, Target};
 use crate::request::RequestContext;
 

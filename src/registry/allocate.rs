@@ -4,11 +4,11 @@
 //! write fails that is given back, when it succeeds what the old object alone had is given back.
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use super::Registry;
 use super::services::{self, Resource};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// Fills an object with what it takes from shared pools. A strategy provides it.
 #[async_trait]

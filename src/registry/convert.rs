@@ -3,10 +3,9 @@
 //! Most kinds look the same in every version, so only `apiVersion` changes. Kinds that differ have
 //! a function pair in [`CONVERSIONS`].
 
-use serde_json::{Value, json};
-
 use crate::api::names::GroupVersion;
 use crate::api::resource::Resource;
+use crate::base::tree::{Value, json};
 use crate::registry::strategies::{autoscaling, events, resource as devices};
 
 /// A conversion of one kind from some group versions to others, in place.

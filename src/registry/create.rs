@@ -1,13 +1,12 @@
 //! Create: POST, and PUT or apply of what is not there.
 
-use serde_json::{Value, json};
-
 use crate::admission::{Admission, AdmissionChain, Operation, Reinvocation};
 use crate::api::field::{FieldErrors, Path};
 use crate::api::options::WriteOptions;
 use crate::api::resource::Resource;
 use crate::api::schema;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::registry::allocate::Allocation;
 use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::stages::store_stage;

@@ -3,11 +3,10 @@
 //! The rules are those of upstream's generic store (contract/verbs.md §7). A delete either removes
 //! the object at once or marks it, and an update that empties the last finalizer removes it later.
 
-use serde_json::{Value, json};
-
 use crate::admission::{Admission, AdmissionChain, Operation, Reinvocation};
 use crate::api::options::DeleteOptions;
 use crate::api::status::{Details, Status};
+use crate::base::tree::{Value, json};
 use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::stages::store_stage;
 use crate::registry::update::Existing;

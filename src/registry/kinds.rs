@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::admission::Kinds;
 use crate::api::managed_fields;
 use crate::api::names::GroupVersionKind;
 use crate::api::resource::Resource;
 use crate::api::schema::{self, Format};
+use crate::base::tree::Value;
 use crate::registry::objects::RegistryObjects;
 use crate::registry::{Target, convert, meta, scale};
 

@@ -6,14 +6,13 @@
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use serde_json::{Value, json};
-
 use crate::api::managed_fields::{self, ApplyError, Filter, Set, Type, Versions, Writer};
 use crate::api::names::{GroupVersion, GroupVersionKind};
 use crate::api::options::WriteOptions;
 use crate::api::resource::Resource;
 use crate::api::schema;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::registry::{Registry, ResourceTable, Target, convert, meta};
 use crate::request::RequestContext;
 

@@ -3,11 +3,12 @@
 //! Small on purpose: every function says what it does when the member is missing.
 
 use chrono::{SecondsFormat, Utc};
-use serde_json::{Map, Value, json};
+
+use crate::base::tree::{Map, Value, json};
 
 /// The metadata object; an empty one when there is none.
-pub fn metadata(object: &Value) -> &Map<String, Value> {
-    static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+pub fn metadata(object: &Value) -> &Map {
+    static EMPTY: std::sync::LazyLock<Map> = std::sync::LazyLock::new(Map::new);
     object
         .get("metadata")
         .and_then(Value::as_object)
@@ -16,7 +17,7 @@ pub fn metadata(object: &Value) -> &Map<String, Value> {
 
 /// The metadata object, made when there is none. A metadata member that is not an object is
 /// replaced (decoding refuses it before).
-pub fn metadata_mut(object: &mut Value) -> &mut Map<String, Value> {
+pub fn metadata_mut(object: &mut Value) -> &mut Map {
     if !object.is_object() {
         *object = json!({});
     }

@@ -10,7 +10,7 @@
 //!   validate → validating admission → store.
 //!
 //! # Decisions
-//! - Objects travel as `serde_json::Value` in the version of the request and are converted to the
+//! - Objects travel as `crate::base::tree::Value` in the version of the request and are converted to the
 //!   storage version at the last moment, because defaults, validation and patches are per version.
 
 mod admit;
@@ -41,11 +41,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
-use serde_json::Value;
 
 use crate::admission::AdmissionChain;
 use crate::api::field::FieldErrors;
 use crate::api::resource::Resource;
+use crate::base::tree::Value;
 use crate::storage::cacher::{CachedObject, Cacher, RevisionCheck};
 use crate::storage::{Revision, Storage};
 

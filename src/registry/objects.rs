@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{HeaderMap, Method, Uri};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::api::names::GroupResource;
@@ -14,6 +13,7 @@ use crate::api::resource::Resource;
 use crate::api::schema;
 use crate::api::selector::FieldSelector;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::registry::{
     Page, ReadVersion, Registry, Selection, Target, Transform, Update, WatchOptions, meta,
 };

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::api::bytes::Shape;
 use crate::api::field::go_quote;
 use crate::api::resource::Resource;
 use crate::api::selector::{FieldSelector, LabelSelector};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::{Registry, Target};
 use crate::storage::cacher::{

@@ -1,13 +1,12 @@
 //! The `scale` subresource: an `autoscaling/v1` Scale made of, and written back to, its owner.
 
-use serde_json::{Value, json};
-
+use crate::base::tree::{Value, json};
 use crate::registry::meta;
 
 /// The Scale of an object.
 pub fn of(object: &Value) -> Value {
     let metadata = meta::metadata(object);
-    let mut scale_metadata = serde_json::Map::new();
+    let mut scale_metadata = crate::base::tree::Map::new();
     for member in [
         "name",
         "namespace",
@@ -19,12 +18,12 @@ pub fn of(object: &Value) -> Value {
             scale_metadata.insert(member.into(), value.clone());
         }
     }
-    let mut spec = serde_json::Map::new();
+    let mut spec = crate::base::tree::Map::new();
     let replicas = object["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas != 0 {
         spec.insert("replicas".into(), json!(replicas));
     }
-    let mut status = serde_json::Map::new();
+    let mut status = crate::base::tree::Map::new();
     let current = object["status"]["replicas"].as_i64().unwrap_or(0);
     status.insert("replicas".into(), json!(current));
     let selector = selector_text(&object["spec"]["selector"]);
@@ -62,7 +61,7 @@ fn selector_text(selector: &Value) -> String {
     let mut terms: Vec<(String, String)> = equalities
         .map(|(key, value)| {
             (
-                key.clone(),
+                key.to_string(),
                 format!("{key}={}", value.as_str().unwrap_or("")),
             )
         })

@@ -1,12 +1,11 @@
 //! `Strategy`: what a kind adds to the generic registry.
 //!
 //! Everything that can be data is in the row; what is logic is here. Strategies see trees
-//! (`serde_json::Value`) of the row's own version. They never read storage; rules that need other
+//! (`crate::base::tree::Value`) of the row's own version. They never read storage; rules that need other
 //! objects are admission plugins.
 
-use serde_json::Value;
-
 use crate::api::field::FieldErrors;
+use crate::base::tree::{Key, Value};
 use crate::registry::allocate::Allocator;
 use crate::registry::strategies::common::names::NameRule;
 
@@ -116,7 +115,7 @@ pub trait Strategy: Send + Sync {
     /// Whether an update changes what `metadata.generation` counts. The default compares everything
     /// but `metadata` and `status`.
     fn spec_changed(&self, object: &Value, old: &Value) -> bool {
-        fn counted(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+        fn counted(object: &Value) -> impl Iterator<Item = (&Key, &Value)> {
             let members = object.as_object().into_iter().flatten();
             members.filter(|(member, _)| {
                 !matches!(

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::api::resource::Resource;
 use crate::api::schema::{self, Touched};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 use crate::request::UserInfo;
 

@@ -11,9 +11,9 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use crate::api::resource::Resource;
+use crate::base::tree::Value;
 use crate::storage::cacher::CachedObject;
 
 /// Trees that are kept.

@@ -3,8 +3,6 @@
 //! One loop for all: read the object, let the caller's transform make the new one, admit, validate,
 //! compare-and-swap; on a lost race again with what won.
 
-use serde_json::{Map, Value, json};
-
 use crate::admission::{AdmissionChain, Operation};
 use crate::api::field::{FieldErrors, Path};
 use crate::api::managed_fields;
@@ -12,6 +10,7 @@ use crate::api::names::GroupKind;
 use crate::api::options::WriteOptions;
 use crate::api::resource::Resource;
 use crate::api::status::Status;
+use crate::base::tree::{Key, Map, Value, json};
 use crate::registry::create::Admit;
 use crate::registry::errors::{StorageOperation, storage_status};
 use crate::registry::stages::store_stage;
@@ -537,9 +536,9 @@ impl Registry {
 /// (see [`crate::api::bytes`]) does not count.
 fn equal_when_stored(a: &Value, b: &Value) -> bool {
     fn but<'a>(
-        members: &'a Map<String, Value>,
+        members: &'a Map,
         uncounted: &'static [&'static str],
-    ) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    ) -> impl Iterator<Item = (&'a Key, &'a Value)> {
         let members = members.iter();
         members.filter(|(member, _)| !uncounted.contains(&member.as_str()))
     }

@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use http::header::AsHeaderName;
 use http::{HeaderMap, Method, Uri, Version};
 use rustls_pki_types::CertificateDer;
-use serde_json::Value;
 use smallvec::SmallVec;
 
+use crate::base::tree::Value;
 use crate::request::{RequestInfo, StageTrace, UserInfo};
 
 /// Audit level, ordered as in `audit.k8s.io/v1`.

@@ -319,9 +319,9 @@ pub fn with_cluster(line: &[u8], cluster: &str) -> Option<Vec<u8>> {
 }
 
 fn with_cluster_in_tree(text: &str, cluster: &str) -> Option<Vec<u8>> {
-    let mut tree: serde_json::Value = serde_json::from_str(text).ok()?;
+    let mut tree: crate::base::tree::Value = serde_json::from_str(text).ok()?;
     if !tree["annotations"].is_object() {
-        tree["annotations"] = serde_json::json!({});
+        tree["annotations"] = crate::base::tree::json!({});
     }
     tree["annotations"][CLUSTER_ANNOTATION] = cluster.into();
     serde_json::to_vec(&tree).ok()

@@ -330,7 +330,8 @@ mod tests {
         events
             .iter()
             .map(|e| {
-                let tree: serde_json::Value = serde_json::from_slice(&e.event).expect("JSON");
+                let tree: crate::base::tree::Value =
+                    serde_json::from_slice(&e.event).expect("JSON");
                 tree["auditID"].as_str().unwrap_or_default().to_string()
             })
             .collect()

@@ -19,12 +19,12 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::api::status::Status;
 use crate::audit::redact::Redactor;
 use crate::audit::{EventBytes, Recorder, Sink, Stage};
+use crate::base::tree::json;
 use crate::request::negotiate::status_response;
 use crate::request::{ApiRequest, ApiResponse, RequestInfo};
 use crate::search::days::InTime;

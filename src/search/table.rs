@@ -1,8 +1,7 @@
 //! Events as table rows, for kubectl's tables and for the command line.
 
-use serde_json::{Value, json};
-
 use crate::audit::event::{REASON_ANNOTATION, TRACE_ANNOTATION};
+use crate::base::tree::{Value, json};
 use crate::search::window::parse_duration;
 
 /// A column.

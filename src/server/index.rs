@@ -3,9 +3,9 @@
 //! Built when asked: the groups change with custom resources, and only people ask.
 
 use http::StatusCode;
-use serde_json::json;
 
 use super::health::{Health, HealthEndpoint};
+use crate::base::tree::json;
 use crate::registry::table::ResourceTable;
 use crate::request::ApiResponse;
 

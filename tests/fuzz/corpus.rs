@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use verbatim::base::tree::{Value, from_value};
 
 /// Seeds of one kind are that many at most, spread over all there are.
 const SEEDS_MAX: usize = 1_500;
@@ -29,7 +29,7 @@ static STEPS: LazyLock<Vec<Value>> = LazyLock::new(|| {
             true => case,
             false => case["steps"].take(),
         };
-        serde_json::from_value::<Vec<Value>>(steps).ok()
+        from_value::<Vec<Value>>(steps).ok()
     });
     parsed.flatten().collect()
 });

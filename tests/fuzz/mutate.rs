@@ -3,7 +3,7 @@
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
-use serde_json::{Value, json};
+use verbatim::base::tree::{Key, Value, json};
 
 /// What readers of texts trip over.
 const TOKENS: &[&str] = &[
@@ -188,14 +188,14 @@ fn mutate_tree(tree: &mut Value, donor: &Value, rng: &mut StdRng) {
         (0, node) => *node = leaf(rng),
         (1, node) => *node = subtree(donor, rng),
         (2, Value::Object(members)) => {
-            let keys: Vec<String> = members.keys().cloned().collect();
+            let keys: Vec<Key> = members.keys().cloned().collect();
             if let Some(key) = keys.choose(rng) {
                 members.remove(key);
             }
         }
         (3, Value::Object(members)) => {
             let key = TOKENS.choose(rng).copied().unwrap_or_default();
-            members.insert(key.to_string(), leaf(rng));
+            members.insert(key.into(), leaf(rng));
         }
         (4, Value::Object(members)) => {
             let pair = donor_member(donor, rng);
@@ -255,9 +255,9 @@ fn subtree(donor: &Value, rng: &mut StdRng) -> Value {
 
 fn donor_member(donor: &Value, rng: &mut StdRng) -> Option<(String, Value)> {
     let members = donor.as_object()?;
-    let keys: Vec<&String> = members.keys().collect();
+    let keys: Vec<&Key> = members.keys().collect();
     let key = keys.choose(rng)?;
-    Some(((*key).clone(), members[*key].clone()))
+    Some((key.to_string(), members[*key].clone()))
 }
 
 fn leaf(rng: &mut StdRng) -> Value {

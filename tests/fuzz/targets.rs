@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use http::Method;
-use serde_json::{Value, json};
 use verbatim::api::field::{FieldErrors, Path};
 use verbatim::api::managed_fields::{self, Filter, Set, Type, Versions, Writer};
 use verbatim::api::names::{GroupVersion, GroupVersionKind};
@@ -17,6 +16,7 @@ use verbatim::api::selector::{FieldSelector, LabelSelector};
 use verbatim::api::{json as api_json, protobuf as api_protobuf, time};
 use verbatim::audit::lines::Lines;
 use verbatim::base::duration;
+use verbatim::base::tree::{Value, json};
 use verbatim::endpoints::proxy::options::ConnectOptions;
 use verbatim::registry::printers::printer;
 use verbatim::registry::strategies::common::meta::validate_object_meta;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
@@ -13,6 +12,7 @@ use crate::admission::plugins::{forbidden, is_of, is_subresource_of, text};
 use crate::admission::{Admission, AdmissionPlugin, Operation};
 use crate::api::status::Status;
 use crate::authorization::{Authorizer, Verdict};
+use crate::base::tree::Value;
 use crate::request::{Attributes, UserInfo};
 
 const GROUP: &str = "certificates.k8s.io";
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::admission::plugins::testing::Write;
     use crate::authorization::{AlwaysAllow, AlwaysDeny};
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[tokio::test]
     async fn approval_needs_permission() {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
 
 use crate::admission::plugins::{forbidden, is_of, is_subresource_of, items, text};
 use crate::admission::{Admission, AdmissionPlugin, Operation};
@@ -12,6 +11,7 @@ use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::quantity::Quantity;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
@@ -96,8 +96,8 @@ impl AdmissionPlugin for LimitRanger {
 }
 
 fn fill_defaults(pod: &mut Value, range: &Value) {
-    let mut requests = serde_json::Map::new();
-    let mut limits = serde_json::Map::new();
+    let mut requests = crate::base::tree::Map::new();
+    let mut limits = crate::base::tree::Map::new();
     for limit in items(range, "/spec/limits").filter(|l| text(l, "/type") == "Container") {
         for (from, to) in [("defaultRequest", &mut requests), ("default", &mut limits)] {
             for (key, value) in limit[from].as_object().into_iter().flatten() {
@@ -136,7 +136,7 @@ fn fill_defaults(pod: &mut Value, range: &Value) {
 fn fill_missing(
     resources: &mut Value,
     part: &str,
-    defaults: &serde_json::Map<String, Value>,
+    defaults: &crate::base::tree::Map,
 ) -> Vec<String> {
     let mut set = Vec::new();
     if defaults.is_empty() {
@@ -145,7 +145,7 @@ fn fill_missing(
     for (key, value) in defaults {
         if resources[part].get(key).is_none() {
             resources[part][key] = value.clone();
-            set.push(key.clone());
+            set.push(key.to_string());
         }
     }
     if resources.get(part).is_some_and(Value::is_null)
@@ -159,7 +159,7 @@ fn fill_missing(
 fn amounts(value: &Value) -> Amounts {
     let members = value.as_object().into_iter().flatten();
     members
-        .filter_map(|(key, value)| Some((key.clone(), Quantity::parse(value.as_str()?).ok()?)))
+        .filter_map(|(key, value)| Some((key.to_string(), Quantity::parse(value.as_str()?).ok()?)))
         .collect()
 }
 

@@ -18,8 +18,6 @@ mod testing;
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::admission::policy::{MutatingAdmissionPolicy, PolicyContext, ValidatingAdmissionPolicy};
 use crate::admission::webhook::{MutatingAdmissionWebhook, ValidatingAdmissionWebhook, Webhooks};
 use crate::admission::{Admission, AdmissionPlugin};
@@ -27,6 +25,7 @@ use crate::api::objects::Objects;
 use crate::api::status::Status;
 use crate::authorization::Authorizer;
 use crate::authorization::rbac::RoleEscalation;
+use crate::base::tree::Value;
 
 pub use defaults::TolerationSeconds;
 

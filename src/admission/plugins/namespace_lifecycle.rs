@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dashmap::DashMap;
-use serde_json::Value;
 
 use crate::admission::plugins::{forbidden, is_of, text};
 use crate::admission::{Admission, AdmissionPlugin, Operation};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// Namespaces that cannot be deleted.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::admission::plugins::testing::Write;
     use crate::api::fake_objects::FakeObjects;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[tokio::test]
     async fn namespaces() {

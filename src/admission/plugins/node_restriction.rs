@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use crate::admission::plugins::pod::{is_mirror, projects_token, refers_to_secrets};
 use crate::admission::plugins::{forbidden, items, text};
@@ -13,6 +12,7 @@ use crate::admission::{Admission, AdmissionPlugin, Operation};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// The plugin.
 pub(super) struct NodeRestriction(pub(super) Arc<dyn Objects>);
@@ -137,9 +137,10 @@ fn changed_labels(new: &Value, old: &Value) -> Vec<String> {
     let (new, old) = (labels(new), labels(old));
     let mut keys: Vec<String> = new
         .iter()
-        .filter(|(key, value)| old.get(*key) != Some(value))
-        .map(|(key, _)| key.clone())
-        .chain(old.keys().filter(|key| !new.contains_key(*key)).cloned())
+        .filter(|(key, value)| old.get(key) != Some(value))
+        .map(|(key, _)| key)
+        .chain(old.keys().filter(|key| !new.contains_key(key)))
+        .map(ToString::to_string)
         .collect();
     keys.sort();
     keys
@@ -374,7 +375,7 @@ mod tests {
     async fn pods_of_nodes() {
         use crate::admission::plugins::testing::Write;
         use crate::api::fake_objects::FakeObjects;
-        use serde_json::json;
+        use crate::base::tree::json;
 
         let stored = json!({"metadata": {"name": "n1", "uid": "u1"}});
         let plugin: Arc<dyn AdmissionPlugin> =

@@ -1,8 +1,7 @@
 //! What plugins ask pods about.
 
-use serde_json::Value;
-
 use crate::admission::plugins::{annotation, items, text};
+use crate::base::tree::Value;
 
 /// Lists of containers, with the word that messages put before "container".
 pub(super) const CONTAINER_LISTS: [(&str, &str); 3] = [

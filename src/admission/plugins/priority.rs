@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
 
 use crate::admission::plugins::{forbidden, is_of, text};
 use crate::admission::{Admission, AdmissionPlugin, Operation};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 const PREEMPT: &str = "PreemptLowerPriority";
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use crate::admission::plugins::{forbidden, is_of, items, text};
 use crate::admission::{Admission, AdmissionPlugin, Operation};
@@ -11,6 +10,7 @@ use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::quantity::Quantity;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// The plugin.
 pub(super) struct RuntimeClass(pub(super) Arc<dyn Objects>);
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::admission::plugins::testing::Write;
     use crate::api::fake_objects::FakeObjects;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[tokio::test]
     async fn pods() {

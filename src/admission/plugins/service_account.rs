@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::Rng;
-use serde_json::{Value, json};
 
 use crate::admission::plugins::pod::{containers, is_mirror, projects_token, refers_to_secrets};
 use crate::admission::plugins::{annotation, forbidden, is_of, is_subresource_of, items, text};
@@ -13,6 +12,7 @@ use crate::admission::{Admission, AdmissionPlugin, Operation};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 const DEFAULT_ACCOUNT: &str = "default";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
 
 use crate::admission::plugins::defaults::default_class;
 use crate::admission::plugins::{annotation, forbidden, is_of, items, text};
@@ -12,6 +11,7 @@ use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::quantity::Quantity;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 /// Claims that do not say a class get the default one.
 pub(super) struct DefaultStorageClass(pub(super) Arc<dyn Objects>);

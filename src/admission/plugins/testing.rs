@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri};
-use serde_json::Value;
 
 use crate::admission::{Admission, AdmissionPlugin, Operation, Reinvocation};
 use crate::api::names::GroupVersion;
 use crate::api::resource::{Quirks, Resource};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::request::{RequestContext, UserInfo};
 
 /// A write to run.

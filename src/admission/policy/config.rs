@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::admission::expressions::{PolicyEnv, compile_as};
 use crate::admission::followed::{All, Followed};
 use crate::admission::matching::{Criteria, texts};
 use crate::api::cel::{Program, Type, json_patch_type, object_type};
 use crate::api::objects::Objects;
 use crate::api::selector::LabelSelector;
+use crate::base::tree::Value;
 
 /// An expression that compiled, or why not: stored ones need not.
 pub(super) type Compiled = Result<Program, String>;

@@ -3,14 +3,13 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::config::{Compiled, Policy, Validation};
 use crate::admission::expressions::{Asks, QUESTIONS_MAX, failed_expression};
 use crate::api::cel::{
     Bindings, Budget, Decisions, EvalError, MATCH_CONDITIONS_LIMIT, PER_CALL_LIMIT, Query,
     RUNTIME_LIMIT, Val,
 };
+use crate::base::tree::Value;
 
 /// Longest text that a message expression may answer.
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;

@@ -24,7 +24,7 @@ mod validating;
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use crate::base::tree::Value;
 
 pub use config::Policies;
 pub use mutating::MutatingAdmissionPolicy;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use super::PolicyContext;
 use super::config::{Binding, Mutation, Policy};
@@ -17,6 +16,7 @@ use crate::admission::matching::{self, Matched, name_of};
 use crate::admission::shown::Shown;
 use crate::admission::{Admission, AdmissionPlugin, Operation, not_ready, review};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// The plugin.
 pub struct MutatingAdmissionPolicy(pub Arc<PolicyContext>);

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::config::{Binding, Policy};
 use crate::admission::Admission;
 use crate::admission::matching::{Sources, namespace_of};
 use crate::api::names::GroupVersion;
+use crate::base::tree::Value;
 
 /// The parameters of a binding, in the version that the policy names; one null where it takes none.
 ///

@@ -1,7 +1,5 @@
 //! What one mutation makes of an object.
 
-use serde_json::{Map, Value, json};
-
 use super::config::{Mutation, PatchType, Policy};
 use super::evaluate::{Inputs, Scope, decided};
 use crate::admission::Kinds;
@@ -10,6 +8,7 @@ use crate::api::cel::{Budget, Constructed, Decisions, Query, RUNTIME_LIMIT, Val}
 use crate::api::names::{GroupVersion, GroupVersionKind};
 use crate::api::patch::JsonPatch;
 use crate::api::status::Status;
+use crate::base::tree::{Map, Value, json};
 
 /// Why a mutation has no effect.
 pub(super) enum Failure {

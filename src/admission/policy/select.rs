@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::config::{Binding, Policy};
 use super::params;
 use crate::admission::Admission;
 use crate::admission::followed::All;
 use crate::admission::matching::{Matched, Sources};
+use crate::base::tree::Value;
 
 /// A policy and a binding of it.
 pub(super) enum Selected {

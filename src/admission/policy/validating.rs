@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use super::PolicyContext;
 use super::config::{Binding, Policy};
@@ -15,6 +14,7 @@ use crate::admission::expressions::{Asks, request_resource};
 use crate::admission::matching::{self, Matched};
 use crate::admission::{Admission, AdmissionPlugin, Operation, not_ready, review};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// The plugin.
 pub struct ValidatingAdmissionPolicy(pub Arc<PolicyContext>);

@@ -17,13 +17,13 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::admission::webhook::failure::{Class, DialError, Failure};
 use crate::api::field::go_quote;
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
+use crate::base::tree::Value;
 
 /// The largest answer that is read; a patch of the largest object fits.
 const ANSWER_BYTES_MAX: usize = 16 << 20;

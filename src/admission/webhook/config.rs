@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::admission::expressions::{CONDITION_ENV, compile_bool};
 use crate::admission::followed::{All, Followed};
 use crate::admission::matching::{Criteria, texts};
 use crate::admission::webhook::client::Client;
 use crate::api::cel::Program;
 use crate::api::objects::Objects;
+use crate::base::tree::Value;
 
 /// What a webhook may take when its configuration does not say.
 const TIMEOUT_DEFAULT: u64 = 10;

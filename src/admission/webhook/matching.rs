@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value;
-
 use crate::admission::expressions::{Asks, Variables, evaluate_bool, request_resource};
 use crate::admission::matching::{Matched, Sources, name_of, presented};
 use crate::admission::webhook::Webhooks;
@@ -13,6 +11,7 @@ use crate::admission::{Admission, review};
 use crate::api::cel::{Budget, MATCH_CONDITIONS_LIMIT};
 use crate::api::resource::Resource;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// How a webhook is called: the version it asked for.
 pub(super) struct Invocation {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::admission::matching::{is_exempt, presented};
 use crate::admission::review::request;
@@ -20,6 +19,7 @@ use crate::admission::{Admission, not_ready};
 use crate::api::field::go_quote;
 use crate::api::patch::JsonPatch;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::request::AuditLevel;
 
 /// Calls the webhooks that apply.

@@ -1,12 +1,12 @@
 //! AdmissionReview: what is sent, and what the answer says.
 
 use base64::Engine as _;
-use serde_json::{Value, json};
 
 use crate::admission::webhook::config::{Hook, Kind};
 use crate::api::field::go_quote;
 use crate::api::schema::go_json;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 const GROUP: &str = "admission.k8s.io";
 /// Versions of the review that the server speaks.
@@ -142,7 +142,7 @@ fn decode(bytes: &[u8]) -> Result<Value, Bad> {
 fn pairs(map: &Value) -> Vec<(String, String)> {
     let members = map.as_object().into_iter().flatten();
     members
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
+        .filter_map(|(key, value)| Some((key.to_string(), value.as_str()?.to_string())))
         .collect()
 }
 

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use serde_json::Value;
 
 use crate::admission::matching::{is_exempt, presented};
 use crate::admission::review::request;
@@ -17,6 +16,7 @@ use crate::admission::webhook::matching::{self, Invocation};
 use crate::admission::webhook::review;
 use crate::admission::{Admission, not_ready};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// Calls the webhooks that apply; the first refusal is the answer, all are recorded.
 pub(super) async fn dispatch(

@@ -15,7 +15,8 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde_json::Value;
+
+use crate::base::tree::Value;
 
 mod labels;
 mod plain;

@@ -1,10 +1,10 @@
 //! Tests of scanning and splicing, against serde_json as the judge.
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::*;
 use crate::api::resource::SelectableField;
+use crate::base::tree::{Value, json};
 
 fn shape() -> Shape {
     let field = |path: &'static str| SelectableField {
@@ -178,8 +178,8 @@ fn any_object() -> impl Strategy<Value = Value> {
         prop::collection::hash_map(key(), key(), 0..4),
     )
         .prop_map(|(top, metadata, labels)| {
-            let mut top: serde_json::Map<String, Value> = top.into_iter().collect();
-            let mut metadata: serde_json::Map<String, Value> = metadata.into_iter().collect();
+            let mut top: crate::base::tree::Map = top.into_iter().collect();
+            let mut metadata: crate::base::tree::Map = metadata.into_iter().collect();
             metadata.insert("labels".into(), json!(labels));
             top.insert("metadata".into(), Value::Object(metadata));
             Value::Object(top)

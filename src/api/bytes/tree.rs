@@ -1,9 +1,8 @@
 //! Trees of stored texts, as `serde_json` makes them, for less: names come sorted, so that a map is
 //! built in one piece, and hardly any string has an escape.
 
-use serde_json::{Map, Number, Value};
-
 use super::plain::plain_len;
+use crate::base::tree::{Map, Number, Value};
 
 /// Deepest nesting taken here; `serde_json` judges what is deeper.
 const DEPTH_MAX: usize = 64;
@@ -47,7 +46,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Option<Map<String, Value>> {
+    fn object(&mut self, depth: usize) -> Option<Map> {
         self.at += 1;
         if self.take(b'}') {
             return Some(Map::new());

@@ -1,9 +1,8 @@
 //! The JSON text of trees, byte for byte what `serde_json` writes, for less: a string is looked at
 //! once and copied whole, and nothing passes through the general serializer.
 
-use serde_json::Value;
-
 use super::plain::plain_len;
+use crate::base::tree::Value;
 
 /// Appends the text of a value.
 pub fn value(out: &mut Vec<u8>, value: &Value) {

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
-use serde_json::Value;
 
 use super::compile::Env;
 use super::decls;
 use super::functions::regex_problem;
 use super::node::{Literal, Node};
 use super::types::Type;
+use crate::base::tree::Value;
 
 /// Nesting that an expression may have, chains of fields and operators included.
 const DEPTH_MAX: usize = 250;

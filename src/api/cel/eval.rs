@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::authz::{Decisions, Query};
 use super::functions;
 use super::node::{Fold, FoldKind, Literal, Node, Program};
 use super::object::Constructed;
 use super::value::Val;
+use crate::base::tree::Value;
 
 /// Why an evaluation has no value.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -1,8 +1,7 @@
 //! The checked form of an expression.
 
-use serde_json::Value;
-
 use super::types::Type;
+use crate::base::tree::Value;
 
 /// An expression that compiled.
 #[derive(Debug)]

@@ -6,12 +6,12 @@
 
 use base64::Engine as _;
 use cel::common::ast::{EntryExpr, StructExpr};
-use serde_json::{Map, Number, Value};
 
 use super::check::Checker;
 use super::node::Node;
 use super::types::Type;
 use super::value::Val;
+use crate::base::tree::{Map, Number, Value};
 
 const OBJECT: &str = "Object";
 const JSON_PATCH: &str = "JSONPatch";
@@ -170,7 +170,7 @@ impl Val<'_> {
                     let name = key.as_str().ok_or_else(|| {
                         format!("map key is of type {}, not string", key.type_name())
                     })?;
-                    members.insert(name.to_string(), value.to_json()?);
+                    members.insert(name.to_string().into(), value.to_json()?);
                 }
                 Value::Object(members)
             }
@@ -180,7 +180,7 @@ impl Val<'_> {
                     let value = value
                         .to_json()
                         .map_err(|error| format!("fail to convert field \"{name}\": {error}"))?;
-                    members.insert((*name).to_string(), value);
+                    members.insert((*name).into(), value);
                 }
                 Value::Object(members)
             }

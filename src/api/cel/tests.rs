@@ -1,10 +1,10 @@
 //! Expressions and what they are worth.
 
 use expect_test::{Expect, expect};
-use serde_json::{Value, json};
 
 use super::functions::print;
 use super::*;
+use crate::base::tree::{Value, json};
 
 fn env() -> Env {
     let request = Type::object(

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Number, Value};
 
 use super::authz::{Answer, Query};
 use super::object::Constructed;
 use crate::api::quantity::Quantity;
+use crate::base::tree::{Number, Value};
 
 /// A value. Objects of the request are borrowed and read in place.
 #[derive(Clone, Debug)]

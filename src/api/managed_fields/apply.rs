@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
-
 use super::compare::compare_objects;
 use super::element::same;
 use super::entries::{Entries, Entry, Operation};
@@ -14,6 +12,7 @@ use super::typed::Type;
 use super::update::{Changes, convert_all};
 use super::validate::validate;
 use super::{Writer, managed_fields_of, put, stripped, take};
+use crate::base::tree::{Map, Value};
 
 /// Owns what was there before the first apply of an untracked object.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -319,7 +318,7 @@ fn refresh_last_applied(object: &mut Value, config: &Value) {
     }
 }
 
-fn bytes(annotations: &Map<String, Value>) -> usize {
+fn bytes(annotations: &Map) -> usize {
     let sizes = annotations
         .iter()
         .map(|(name, value)| name.len() + value.as_str().map_or(0, str::len));

@@ -2,13 +2,12 @@
 
 use std::cmp::Ordering;
 
-use serde_json::{Map, Value};
-
 use super::STRIPPED_METADATA;
 use super::element::{Element, same};
 use super::set::Set;
 use super::typed::{Kind, Members, Type, item_element, items_of, members_of};
 use crate::api::schema::List;
+use crate::base::tree::{Map, Value};
 
 /// Paths that differ between an old and a new object.
 #[derive(Clone, Debug, Default)]
@@ -117,8 +116,8 @@ fn compare_metadata(
 
 /// Visits the members of both maps in order.
 fn zip<'v>(
-    old: &'v Map<String, Value>,
-    new: &'v Map<String, Value>,
+    old: &'v Map,
+    new: &'v Map,
     mut visit: impl FnMut(&'v str, Option<&'v Value>, Option<&'v Value>) -> Result<(), String>,
 ) -> Result<(), String> {
     let (mut left, mut right) = (old.iter().peekable(), new.iter().peekable());

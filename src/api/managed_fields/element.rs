@@ -3,10 +3,9 @@
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 
-use serde_json::Value;
-
 use crate::api::bytes;
 use crate::api::field::go_quote;
+use crate::base::tree::Value;
 
 /// One step of a path.
 #[derive(Clone, Debug)]
@@ -76,7 +75,7 @@ impl Element {
                 Value::Object(members) => Element::Key(
                     members
                         .into_iter()
-                        .map(|(k, v)| (k.into_boxed_str(), v))
+                        .map(|(k, v)| (k.as_str().into(), v))
                         .collect(),
                 ),
                 _ => return Err(format!("invalid key {}", go_quote(rest))),

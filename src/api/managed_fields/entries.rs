@@ -1,8 +1,7 @@
 //! `metadata.managedFields` as entries: decoding, identity, order, the cap on old updates.
 
-use serde_json::{Map, Value, json};
-
 use super::set::Set;
+use crate::base::tree::{Map, Value, json};
 
 /// Most entries of operation Update before the oldest are joined.
 pub(super) const UPDATE_ENTRIES_MAX: usize = 10;

@@ -1,11 +1,10 @@
 //! The set of paths that a value has, and what removing paths makes of a value.
 
-use serde_json::{Map, Value};
-
 use super::element::Element;
 use super::set::Set;
 use super::typed::{Kind, Type, item_element, items_of, members_of};
 use crate::api::schema::List;
+use crate::base::tree::{Map, Value};
 
 /// The paths of everything that `value` sets. Items without identity are left out.
 pub fn fields_of(value: &Value, ty: Type<'_>) -> Set {

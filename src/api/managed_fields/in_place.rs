@@ -4,13 +4,12 @@
 //! paths that changed, so that nothing is decoded, copied and encoded again. Called by `update`, which
 //! decodes whenever this cannot tell.
 
-use serde_json::{Map, Value};
-
 use super::Writer;
 use super::compare::Comparison;
 use super::element::Element;
 use super::entries::UPDATE_ENTRIES_MAX;
 use super::set::Set;
+use crate::base::tree::{Map, Value};
 
 /// Notes the write in `managed`, which is as it was stored. Answers whether that was possible; if
 /// not, nothing was changed.
@@ -70,7 +69,7 @@ fn is_of(entry: &Value, writer: &Writer<'_>) -> bool {
 }
 
 /// The paths of an entry of the writer's version; `None` where there is something to look at.
-fn fields_of<'a>(entry: &'a Value, writer: &Writer<'_>) -> Option<&'a Map<String, Value>> {
+fn fields_of<'a>(entry: &'a Value, writer: &Writer<'_>) -> Option<&'a Map> {
     let is_plain = matches!(text(entry, "operation"), "Apply" | "Update")
         && text(entry, "apiVersion") == writer.api_version
         && text(entry, "fieldsType") == "FieldsV1";
@@ -79,11 +78,11 @@ fn fields_of<'a>(entry: &'a Value, writer: &Writer<'_>) -> Option<&'a Map<String
 }
 
 /// Whether all that the writer wrote is in `fields`.
-fn keeps(fields: &Map<String, Value>, changes: &Comparison) -> bool {
+fn keeps(fields: &Map, changes: &Comparison) -> bool {
     covers(fields, &changes.modified) && covers(fields, &changes.added)
 }
 
-fn covers(fields: &Map<String, Value>, set: &Set) -> bool {
+fn covers(fields: &Map, set: &Set) -> bool {
     set.nodes.iter().all(|node| {
         let Some(inner) = find(fields, &node.element).and_then(Value::as_object) else {
             return false;
@@ -93,7 +92,7 @@ fn covers(fields: &Map<String, Value>, set: &Set) -> bool {
 }
 
 /// Whether a path of `set` is in `fields`, or may be.
-fn touches(fields: &Map<String, Value>, set: &Set) -> bool {
+fn touches(fields: &Map, set: &Set) -> bool {
     set.nodes
         .iter()
         .any(|node| match find(fields, &node.element) {
@@ -105,13 +104,13 @@ fn touches(fields: &Map<String, Value>, set: &Set) -> bool {
         })
 }
 
-fn is_member(inner: &Map<String, Value>) -> bool {
+fn is_member(inner: &Map) -> bool {
     inner.is_empty() || inner.contains_key(".")
 }
 
 /// What is at an element. A field is spelled in one way only; an item's keys may have been written by
 /// somebody who quotes otherwise.
-fn find<'a>(fields: &'a Map<String, Value>, element: &Element) -> Option<&'a Value> {
+fn find<'a>(fields: &'a Map, element: &Element) -> Option<&'a Value> {
     let text = element.to_text();
     let found = fields.get(text.as_str());
     if found.is_some() || matches!(element, Element::Field(_)) {

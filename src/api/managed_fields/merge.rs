@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
-
 use super::element::Element;
 use super::typed::{Kind, Type, item_element, items_of, members_of};
 use crate::api::schema::List;
+use crate::base::tree::{Map, Value};
 
 /// Merges `config` over `live`: leaves of the configuration win, what it does not mention stays.
 ///
@@ -35,7 +34,7 @@ pub(super) fn merge(
                 };
                 out.extend(merged.map(|merged| (name.clone(), merged)));
             }
-            for (name, value) in right.iter().filter(|(name, _)| !left.contains_key(*name)) {
+            for (name, value) in right.iter().filter(|(name, _)| !left.contains_key(name)) {
                 let merged = merge(None, Some(value), members.member(name).0)?;
                 out.extend(merged.map(|merged| (name.clone(), merged)));
             }

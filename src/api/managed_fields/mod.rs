@@ -34,7 +34,7 @@ mod validate;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use crate::base::tree::Value;
 
 pub use apply::{ApplyError, apply};
 pub use compare::{Comparison, compare_objects};

@@ -1,9 +1,8 @@
 //! Who owns the replicas, seen through the scale subresource and back.
 
-use serde_json::Value;
-
 use super::entries::{Entries, Entry};
 use super::set::Set;
+use crate::base::tree::Value;
 
 /// Where a kind keeps its replicas: apiVersion and path.
 pub type ReplicasPaths<'a> = &'a [(String, Vec<&'a str>)];

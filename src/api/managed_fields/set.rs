@@ -2,9 +2,8 @@
 
 use std::cmp::Ordering;
 
-use serde_json::{Map, Value};
-
 use super::element::Element;
+use crate::base::tree::{Map, Value};
 
 /// A set of paths. Nodes are sorted by element; a node is a member, has children, or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -193,14 +192,14 @@ impl Set {
         Value::Object(members)
     }
 
-    fn push_fields(&self, members: &mut Map<String, Value>) {
+    fn push_fields(&self, members: &mut Map) {
         for node in &self.nodes {
             let mut inner = Map::new();
             if node.member && !node.children.is_empty() {
                 inner.insert(".".into(), Value::Object(Map::new()));
             }
             node.children.push_fields(&mut inner);
-            members.insert(node.element.to_text(), Value::Object(inner));
+            members.insert(node.element.to_text().into(), Value::Object(inner));
         }
     }
 
@@ -290,7 +289,7 @@ fn combine(a: &Set, b: &Set, operation: Operation) -> Set {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn set(fields: Value) -> Set {
         Set::from_fields(&fields).expect("fields")

@@ -1,12 +1,12 @@
 //! Whole writes: create, update, apply, by several managers.
 
 use proptest::prelude::*;
-use serde_json::json;
 
 use super::update::{Start, track_entries};
 use super::*;
 use crate::api::names::GroupVersionKind;
 use crate::api::schema::{self, Schema};
+use crate::base::tree::json;
 
 struct OneVersion(&'static Schema, &'static str);
 

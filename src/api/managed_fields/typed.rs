@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use super::element::Element;
 use crate::api::schema::{List, ListType, Node, Object, Schema};
+use crate::base::tree::Value;
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +157,7 @@ fn key_default<'a>(list: &'a List, key: &str) -> Option<Cow<'a, Value>> {
 }
 
 /// The members of a map, none for null and absent.
-pub(super) fn members_of(value: Option<&Value>) -> Option<&serde_json::Map<String, Value>> {
+pub(super) fn members_of(value: Option<&Value>) -> Option<&crate::base::tree::Map> {
     value.and_then(Value::as_object).filter(|m| !m.is_empty())
 }
 

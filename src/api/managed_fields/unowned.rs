@@ -1,12 +1,11 @@
 //! Merging without ownership: what a mutating admission policy's configuration does to an object.
 
-use serde_json::Value;
-
 use super::element::Element;
 use super::merge::merge;
 use super::typed::Type;
 use super::validate::validate;
 use crate::api::schema::{ListType, Node};
+use crate::base::tree::Value;
 
 /// Merges `config` into `object`: its leaves win, and nothing is removed.
 ///
@@ -67,7 +66,7 @@ fn find_atomic(value: &Value, ty: Type<'_>, path: &mut String, found: &mut Vec<S
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::tree::json;
 
     use super::*;
     use crate::api::schema;

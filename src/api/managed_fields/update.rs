@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-
 use super::compare::{Comparison, compare_objects};
 use super::entries::{Entries, Entry, Operation, is_reset};
 use super::in_place::track_in_place;
 use super::set::Set;
 use super::typed::Type;
 use super::{Versions, Writer, managed_fields_of, put, take};
+use crate::base::tree::{Key, Value};
 
 /// Compares an old and a new object in every version that entries ask for.
 pub(super) struct Changes<'a> {
@@ -246,7 +245,7 @@ fn equal_but_for_entries(old: &Value, new: &Value) -> bool {
         && old.iter().zip(new).all(|((a_name, a), (b_name, b))| {
             a_name == b_name
                 && if a_name == "metadata" {
-                    let skip = |name: &&String| !matches!(name.as_str(), "managedFields");
+                    let skip = |name: &&Key| !matches!(name.as_str(), "managedFields");
                     let (a, b) = (a.as_object(), b.as_object());
                     let (Some(a), Some(b)) = (a, b) else {
                         return false;

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::element::Element;
 use super::typed::{Kind, Members, Type, item_element};
 use crate::api::schema::{ListType, Node, Schema};
+use crate::base::tree::Value;
 
 /// Checks a configuration: no undeclared field, no wrong type, no repeated item.
 ///

@@ -1,9 +1,8 @@
 //! JSON Patch, RFC 6902, with the liberties of the library that Kubernetes uses: negative indices,
 //! `replace` and `test` of missing members, paths whose first segment is ignored.
 
-use serde_json::{Map, Value};
-
 use crate::api::schema::go_json;
+use crate::base::tree::{Map, Value};
 
 /// Most operations in one patch.
 pub(super) const OPERATIONS_MAX: usize = 10_000;
@@ -214,7 +213,7 @@ fn add(document: &mut Value, path: &str, value: Value) -> Result<(), Failed> {
     let (parent, key) = parent(document, path)?;
     match parent {
         Value::Object(members) => {
-            members.insert(key, value);
+            members.insert(key.into(), value);
         }
         Value::Array(items) if key == "-" => items.push(value),
         Value::Array(items) => {
@@ -249,7 +248,7 @@ fn replace(document: &mut Value, path: &str, value: &Value) -> Result<(), Failed
     let (parent, key) = parent(document, path)?;
     match parent {
         Value::Object(members) => {
-            members.insert(key, value.clone());
+            members.insert(key.into(), value.clone());
         }
         Value::Array(items) => {
             let at = index(&key, items.len())?;
@@ -323,7 +322,7 @@ fn index(text: &str, length: usize) -> Result<usize, Failed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn run(document: &Value, patch: &Value) -> Result<Value, Failed> {
         apply(document, &Operation::list(patch).expect("a patch"))

@@ -1,10 +1,10 @@
 //! Merge patch, RFC 7386, with the library's ideas about nulls.
 
-use serde_json::{Map, Value};
+use crate::base::tree::{Map, Value};
 
 /// Merges `patch` into `target`: members overwrite, null members remove. Nulls inside what is new go
 /// too; nulls that are elements of an array stay.
-pub(super) fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+pub(super) fn merge(target: &mut Map, patch: &Map) {
     for (key, value) in patch {
         if value.is_null() {
             target.remove(key);
@@ -40,7 +40,7 @@ fn pruned(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn members_merge() {

@@ -17,12 +17,12 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value};
 
 use crate::api::field::{FieldErrors, Path};
 use crate::api::names::GroupKind;
 use crate::api::schema::{self, Format, Schema, Touched, go_json};
 use crate::api::status::{Details, Status};
+use crate::base::tree::{Map, Value};
 
 pub use json_patch::{JsonPatch, NotApplied};
 pub(in crate::api) use print::go_value;
@@ -65,8 +65,8 @@ pub struct Patch {
 #[derive(Clone, Debug)]
 enum Document {
     Json(Vec<json_patch::Operation>),
-    Merge(Map<String, Value>),
-    Strategic(Map<String, Value>),
+    Merge(Map),
+    Strategic(Map),
 }
 
 impl Patch {
@@ -114,13 +114,13 @@ impl Patch {
     /// The members of the object that it may change.
     pub fn touched(&self) -> Touched {
         let names: Vec<String> = match &self.document {
-            Document::Merge(members) => members.keys().cloned().collect(),
+            Document::Merge(members) => members.keys().map(ToString::to_string).collect(),
             Document::Strategic(members) => {
                 // Directives are about the whole object.
                 if members.keys().any(|name| name.starts_with('$')) {
                     return Touched::All;
                 }
-                members.keys().cloned().collect()
+                members.keys().map(ToString::to_string).collect()
             }
             Document::Json(operations) => {
                 let first = |path: &str| Some(json_patch::unescape(path.split('/').nth(1)?));
@@ -189,7 +189,7 @@ impl Patch {
 }
 
 /// The members of a merge patch; `Err(None)` for `null`.
-fn members(value: Value, kind: PatchType) -> Result<Map<String, Value>, Option<String>> {
+fn members(value: Value, kind: PatchType) -> Result<Map, Option<String>> {
     match value {
         Value::Object(members) => Ok(members),
         Value::Null if kind == PatchType::Strategic => Ok(Map::new()),
@@ -295,7 +295,7 @@ fn touched(operations: &[json_patch::Operation]) -> Value {
         for segment in segments.iter().rev().skip(1).rev() {
             let Value::Object(members) = at else { break };
             at = members
-                .entry(json_patch::unescape(segment))
+                .entry(json_patch::unescape(segment).into())
                 .or_insert_with(|| Value::Object(Map::new()));
         }
     }
@@ -306,7 +306,8 @@ fn touched(operations: &[json_patch::Operation]) -> Value {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
+
+    use crate::base::tree::json;
 
     fn text(kind: PatchType, body: &str) -> (u16, String) {
         let status = Patch::parse(kind, body.as_bytes()).expect_err("refused");

@@ -1,8 +1,7 @@
 //! Printing trees as Go does, for the texts of refused patches.
 
-use serde_json::Value;
-
 use crate::api::schema::{Node, Schema};
+use crate::base::tree::{Key, Value};
 
 /// `fmt`'s `%v` of `map[string]interface{}` and what may be in it.
 pub(in crate::api) fn go_value(value: &Value) -> String {
@@ -57,7 +56,7 @@ pub(super) fn patched_json(
 fn push_json(out: &mut String, value: &Value, schema: Option<&Schema>, touched: Option<&Value>) {
     match value {
         Value::Object(members) => {
-            let mut ordered: Vec<(&String, &Value)> = members.iter().collect();
+            let mut ordered: Vec<(&Key, &Value)> = members.iter().collect();
             let order = match schema.map(|schema| &schema.node) {
                 Some(Node::Object(object)) if touched.is_none() => struct_order(&object.name),
                 _ => &[],
@@ -70,7 +69,7 @@ fn push_json(out: &mut String, value: &Value, schema: Option<&Schema>, touched: 
                 if at > 0 {
                     out.push(',');
                 }
-                out.push_str(&Value::String(name.clone()).to_string());
+                out.push_str(&Value::from(name.as_str()).to_string());
                 out.push(':');
                 let inner = touched.and_then(|touched| touched.get(name));
                 push_json(out, value, schema.and_then(|s| s.member(name)), inner);

@@ -1,10 +1,9 @@
 //! Whether a tree fits its types: quickly, before normalising it; and if not, in the words of
 //! apimachinery's converter, which strategic merge patches go through.
 
-use serde_json::Value;
-
 use crate::api::quantity::Quantity;
 use crate::api::schema::{Node, Schema, Touched};
+use crate::base::tree::Value;
 
 /// As [`fits`], of an object of which only the `touched` members are looked into.
 pub fn fits_where(value: &Value, schema: &Schema, touched: &Touched) -> bool {

@@ -2,13 +2,12 @@
 //!
 //! Rules: contract/apply.md §11. Texts are apimachinery's `strategicpatch`.
 
-use serde_json::{Map, Value};
-
 use super::print::go_value;
 use super::restore::go_kind;
 use crate::api::schema::{Field, Schema};
+use crate::base::tree::{Map, Value};
 
-type Members = Map<String, Value>;
+type Members = Map;
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -27,19 +26,11 @@ pub(super) enum Error {
 }
 
 /// Merges `patch` into a copy of `object`.
-pub(super) fn merge(
-    object: &Map<String, Value>,
-    patch: &Map<String, Value>,
-    schema: Option<&Schema>,
-) -> Result<Value, Error> {
+pub(super) fn merge(object: &Map, patch: &Map, schema: Option<&Schema>) -> Result<Value, Error> {
     merge_map(object.clone(), patch, schema).map(Value::Object)
 }
 
-fn merge_map(
-    mut original: Map<String, Value>,
-    patch: &Map<String, Value>,
-    schema: Option<&Schema>,
-) -> Result<Map<String, Value>, Error> {
+fn merge_map(mut original: Map, patch: &Map, schema: Option<&Schema>) -> Result<Map, Error> {
     if let Some(directive) = patch.get(PATCH) {
         return whole_map(directive, patch);
     }
@@ -55,7 +46,7 @@ fn merge_map(
 }
 
 /// `$patch` in a map decides about all of it.
-fn whole_map(directive: &Value, patch: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
+fn whole_map(directive: &Value, patch: &Map) -> Result<Map, Error> {
     match directive.as_str() {
         Some("replace") => {
             let mut replaced = patch.clone();
@@ -67,7 +58,7 @@ fn whole_map(directive: &Value, patch: &Map<String, Value>) -> Result<Map<String
     }
 }
 
-fn unknown_patch_type(directive: &Value, patch: &Map<String, Value>) -> Error {
+fn unknown_patch_type(directive: &Value, patch: &Map) -> Error {
     Error::Other(format!(
         "unknown patch type: {} in map: {}",
         go_value(directive),
@@ -76,7 +67,7 @@ fn unknown_patch_type(directive: &Value, patch: &Map<String, Value>) -> Error {
 }
 
 fn merge_member(
-    original: &mut Map<String, Value>,
+    original: &mut Map,
     key: &str,
     value: &Value,
     schema: Option<&Schema>,
@@ -94,7 +85,7 @@ fn merge_member(
         if deletes.is_none()
             && let Some(value) = without_directives(value)
         {
-            original.insert(key.to_string(), value);
+            original.insert(key.into(), value);
         }
         return Ok(());
     };
@@ -154,7 +145,7 @@ fn without_directives(value: &Value) -> Option<Value> {
 }
 
 /// `$retainKeys`: only the listed keys stay.
-fn retain_keys(original: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), Error> {
+fn retain_keys(original: &mut Map, patch: &Map) -> Result<(), Error> {
     const MALFORMED: Error = Error::Format("invalid patch format of retainKeys");
     let Some(retain) = patch.get(RETAIN_KEYS) else {
         return Ok(());
@@ -174,8 +165,8 @@ fn retain_keys(original: &mut Map<String, Value>, patch: &Map<String, Value>) ->
 
 /// Lists with a `$setElementOrder`. Answers which fields that settled.
 fn merge_ordered<'p>(
-    original: &mut Map<String, Value>,
-    patch: &'p Map<String, Value>,
+    original: &mut Map,
+    patch: &'p Map,
     schema: Option<&Schema>,
 ) -> Result<Vec<&'p str>, Error> {
     let mut settled = Vec::new();
@@ -197,7 +188,7 @@ fn merge_ordered<'p>(
         };
         let before = before.unwrap_or_default();
         let sorted = in_order(merged, order, &before, merge_key);
-        original.insert(name.to_string(), Value::Array(sorted));
+        original.insert(name.into(), Value::Array(sorted));
         if patched.is_some() {
             settled.push(name);
         }
@@ -372,7 +363,7 @@ fn special_elements(
     Ok((original, plain))
 }
 
-fn no_merge_key(members: &Map<String, Value>, key: &str) -> Error {
+fn no_merge_key(members: &Map, key: &str) -> Error {
     Error::Other(format!(
         "map: {} does not contain declared merge key: {key}",
         go_value(&Value::Object(members.clone()))
@@ -381,7 +372,7 @@ fn no_merge_key(members: &Map<String, Value>, key: &str) -> Error {
 
 fn merge_keyed(
     mut original: Vec<Value>,
-    patch: &[Map<String, Value>],
+    patch: &[Map],
     key: &str,
     items: Option<&Schema>,
 ) -> Result<Vec<Value>, Error> {
@@ -448,7 +439,7 @@ mod tests {
     use super::*;
     use crate::api::names::GroupVersionKind;
     use crate::api::schema;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn pod_spec() -> &'static Schema {
         let pod = schema::builtin(&GroupVersionKind::new("", "v1", "Pod")).expect("known");

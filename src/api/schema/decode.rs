@@ -8,10 +8,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Number, Value};
-
 use super::go_json::{self, SyntaxError, quote, skip_space, skip_string, skip_value};
-use super::{Node, Object, Schema, normalise, yaml};
+use super::{Field, Node, Object, Schema, normalise, yaml};
+use crate::base::tree::{Key, Map, Number, Value};
 
 /// Deepest tree that is built. Go accepts 10,000 levels, but stored bytes are read by `serde_json`,
 /// which stops at 128, and a few levels are added around an object (lists, watch events, reviews).
@@ -306,7 +305,7 @@ impl<'a> Parser<'a> {
             let field = &object.fields[index];
             let value = self.typed(&field.schema)?;
             self.path.pop();
-            insert(&mut members, &field.name, value, repeated);
+            insert(&mut members, field, value, repeated);
         }
         Ok(Value::Object(members))
     }
@@ -315,13 +314,13 @@ impl<'a> Parser<'a> {
         &mut self,
         object: &Object,
         key: Cow<'a, str>,
-        members: &mut Map<String, Value>,
+        members: &mut Map,
     ) -> Result<(), Fault> {
         let name = key.clone();
         self.path.push(Step::Key(key));
         if object.preserve_unknown {
             let value = self.untyped()?;
-            members.insert(name.into_owned(), value);
+            members.insert(name.into(), value);
         } else {
             self.note("unknown");
             self.at = skip_value(self.bytes, self.at)?;
@@ -334,7 +333,7 @@ impl<'a> Parser<'a> {
         let mut members = Map::new();
         let mut first = true;
         while let Some(key) = self.next_key(&mut first)? {
-            let name = key.clone().into_owned();
+            let name = Key::from(&*key);
             self.path.push(Step::Key(key));
             if members.contains_key(&name) {
                 self.note("duplicate");
@@ -433,7 +432,7 @@ impl<'a> Parser<'a> {
                 let mut members = Map::new();
                 let mut first = true;
                 while let Some(key) = self.next_key(&mut first)? {
-                    let name = key.clone().into_owned();
+                    let name = Key::from(&*key);
                     self.path.push(Step::Key(key));
                     if members.contains_key(&name) {
                         self.note("duplicate");
@@ -593,17 +592,18 @@ impl<'a> Parser<'a> {
 }
 
 /// Null is as good as absent. A repeated struct or map field adds to what is there, as in Go.
-fn insert(members: &mut Map<String, Value>, name: &str, value: Option<Value>, repeated: bool) {
+fn insert(members: &mut Map, field: &Field, value: Option<Value>, repeated: bool) {
     let Some(value) = value else {
         return;
     };
     if repeated
-        && let (Some(Value::Object(old)), Value::Object(new)) = (members.get_mut(name), &value)
+        && let (Some(Value::Object(old)), Value::Object(new)) =
+            (members.get_mut(&field.name), &value)
     {
         old.extend(new.clone());
         return;
     }
-    members.insert(name.to_string(), value);
+    members.insert(field.key(), value);
 }
 
 fn is_resource_list(schema: &Schema) -> bool {
@@ -702,8 +702,8 @@ mod tests {
     use super::*;
     use crate::api::names::GroupVersionKind;
     use crate::api::schema::builtin;
+    use crate::base::tree::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     fn schema(group: &'static str, kind: &'static str) -> &'static Schema {
         builtin(&GroupVersionKind::new(group, "v1", kind)).expect("built-in kind")

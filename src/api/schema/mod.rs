@@ -49,9 +49,8 @@ use std::io::Read as _;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use serde_json::{Map as JsonMap, Value};
-
 use crate::api::names::{GroupVersionKind, Name};
+use crate::base::tree::{Key, Map as JsonMap, Value};
 
 pub use decode::{DecodeError, Decoded, Format, TypeMeta, decode, summarize, type_meta};
 pub use normalise::{Touched, apply_defaults, apply_defaults_where, normalise, normalise_where};
@@ -186,6 +185,16 @@ pub struct Field {
     pub default: Option<Value>,
 }
 
+impl Field {
+    /// Its name, as a member of a tree.
+    pub fn key(&self) -> Key {
+        match &self.name {
+            Name::Borrowed(name) => Key::const_new(name),
+            Name::Owned(name) => name.as_str().into(),
+        }
+    }
+}
+
 /// `x-kubernetes-patch-strategy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PatchStrategy {
@@ -285,8 +294,8 @@ pub fn definition(name: &str) -> Option<&'static Schema> {
 /// `x-kubernetes-group-version-kind` is set on top-level kinds and their lists; DeleteOptions and
 /// WatchEvent, which belong to every group, get theirs when a document is put together. References
 /// are `#/components/schemas/…`.
-pub fn definitions() -> &'static JsonMap<String, Value> {
-    static DEFINITIONS: LazyLock<JsonMap<String, Value>> = LazyLock::new(|| {
+pub fn definitions() -> &'static JsonMap {
+    static DEFINITIONS: LazyLock<JsonMap> = LazyLock::new(|| {
         let deflated = include_bytes!(concat!(env!("OUT_DIR"), "/definitions.json.z"));
         let mut json = Vec::new();
         flate2::read::ZlibDecoder::new(deflated.as_slice())
@@ -358,9 +367,9 @@ mod tests {
         let class = &definitions()["io.k8s.api.node.v1.RuntimeClass"];
         assert_eq!(
             class["properties"]["metadata"]["default"],
-            serde_json::json!({})
+            crate::base::tree::json!({})
         );
         assert_eq!(class["properties"]["handler"]["default"], "");
-        assert_eq!(class["required"], serde_json::json!(["handler"]));
+        assert_eq!(class["required"], crate::base::tree::json!(["handler"]));
     }
 }

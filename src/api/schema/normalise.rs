@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde_json::{Map, Number, Value};
 
 use super::{Field, Node, Object, Schema};
 use crate::api::quantity::Quantity;
 use crate::api::time;
+use crate::base::tree::{Map, Number, Value};
 
 /// The members of an object that a change may have touched. The others are as they were stored, which
 /// is in normal form.
@@ -106,7 +106,7 @@ pub fn apply_defaults_where(value: &mut Value, schema: &Schema, touched: &Touche
                 if members.get(name).is_none_or(Value::is_null)
                     && let Some(default) = &field.default
                 {
-                    members.insert(name.to_string(), default.clone());
+                    members.insert(field.key(), default.clone());
                 }
             }
         }
@@ -131,16 +131,12 @@ fn normalise_element(value: &mut Value, schema: &Schema) {
     }
 }
 
-fn normalise_object(members: &mut Map<String, Value>, object: &Object) {
+fn normalise_object(members: &mut Map, object: &Object) {
     normalise_members(members, object, |_| true);
 }
 
 /// `looks_into` says which members may not be normal themselves.
-fn normalise_members(
-    members: &mut Map<String, Value>,
-    object: &Object,
-    looks_into: impl Fn(&str) -> bool,
-) {
+fn normalise_members(members: &mut Map, object: &Object, looks_into: impl Fn(&str) -> bool) {
     let mut fields = object.in_order();
     // Most objects are what they should be, and removing is dear also where nothing is removed.
     let mut is_whole = true;
@@ -169,7 +165,7 @@ fn normalise_members(
         if !members.contains_key(name)
             && let Some(value) = absent(field)
         {
-            members.insert(name.to_string(), value);
+            members.insert(field.key(), value);
         }
     }
 }
@@ -402,7 +398,7 @@ fn corrupt_padding(text: &[u8], mut at: usize, count: usize) -> usize {
 mod tests {
     use super::*;
     use crate::api::schema::definition;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn check(name: &str, before: Value, after: &Value) {
         let schema = definition(name).expect("known");

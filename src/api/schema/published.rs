@@ -8,10 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map as JsonMap, Value};
-
 use super::{Field, List, ListType, Map, Node, Object, PatchStrategy, Schema, SchemaRef, program};
 use crate::api::names::{GroupVersionKind, Name};
+use crate::base::tree::{Map as JsonMap, Value};
 
 /// Where references point.
 const REFERENCE: &str = "#/components/schemas/";
@@ -21,7 +20,7 @@ const DEPTH_MAX: usize = 20;
 /// The definitions of one text.
 #[derive(Debug)]
 pub struct Definitions {
-    openapi: JsonMap<String, Value>,
+    openapi: JsonMap,
     kinds: BTreeMap<(String, String, String), SchemaRef>,
 }
 
@@ -48,7 +47,7 @@ impl Definitions {
     }
 
     /// The schemas as they are published.
-    pub fn openapi(&self) -> &JsonMap<String, Value> {
+    pub fn openapi(&self) -> &JsonMap {
         &self.openapi
     }
 
@@ -63,7 +62,7 @@ impl Definitions {
     }
 }
 
-fn node(all: &JsonMap<String, Value>, name: &str, schema: &Value, depth: usize) -> SchemaRef {
+fn node(all: &JsonMap, name: &str, schema: &Value, depth: usize) -> SchemaRef {
     let wrapped = schema["allOf"][0]["$ref"].as_str();
     if let Some(reference) = schema["$ref"].as_str().or(wrapped)
         && let Some(target) = reference.strip_prefix(REFERENCE)
@@ -106,7 +105,7 @@ fn node(all: &JsonMap<String, Value>, name: &str, schema: &Value, depth: usize) 
     }
 }
 
-fn object(all: &JsonMap<String, Value>, name: &str, schema: &Value, depth: usize) -> SchemaRef {
+fn object(all: &JsonMap, name: &str, schema: &Value, depth: usize) -> SchemaRef {
     let required: Vec<&str> = schema["required"]
         .as_array()
         .into_iter()

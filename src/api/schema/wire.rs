@@ -7,12 +7,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Number, Value};
 
 use crate::api::quantity::Quantity;
 use crate::api::schema::decode::{TypeMeta, untyped_number};
 use crate::api::schema::{Field, Node, Object, Schema, Wire};
 use crate::api::time;
+use crate::base::tree::{Map, Number, Value};
 
 /// What every body starts with.
 pub const PREFIX: &[u8; 4] = b"k8s\0";
@@ -398,7 +398,7 @@ fn read_fields(
     bytes: &[u8],
     object: &Object,
     wire: &[Wire],
-    members: &mut Map<String, Value>,
+    members: &mut Map,
     depth: usize,
 ) -> Result<(), String> {
     let mut reader = Reader { rest: bytes };
@@ -425,7 +425,7 @@ fn read_fields(
 fn read_field(
     item: &Item<'_>,
     field: &Field,
-    members: &mut Map<String, Value>,
+    members: &mut Map,
     depth: usize,
 ) -> Result<(), String> {
     let name = field.name.as_ref();
@@ -433,7 +433,7 @@ fn read_field(
     match &schema.node {
         Node::List(list) if !is_message_list(schema) => {
             let items = members
-                .entry(name)
+                .entry(name.into())
                 .or_insert_with(|| Value::Array(Vec::new()));
             if let Value::Array(items) = items {
                 read_items(item, &list.items, items, depth)?;
@@ -445,14 +445,14 @@ fn read_field(
             };
             let (key, value) = read_entry(bytes, &map.values, depth)?;
             let entries = members
-                .entry(name)
+                .entry(name.into())
                 .or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(entries) = entries {
-                entries.insert(key, value);
+                entries.insert(key.into(), value);
             }
         }
         _ => {
-            members.insert(name.to_string(), single(item, schema, depth)?);
+            members.insert(name.into(), single(item, schema, depth)?);
         }
     }
     Ok(())
@@ -603,8 +603,8 @@ mod tests {
     use super::*;
     use crate::api::names::GroupVersionKind;
     use crate::api::schema::{builtin, normalise};
+    use crate::base::tree::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     fn schema(group: &'static str, kind: &'static str) -> &'static Schema {
         builtin(&GroupVersionKind::new(group, "v1", kind)).expect("built-in kind")

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use libyaml_safer::{Error, ErrorKind, Event, EventData, ScalarStyle};
-use serde_json::{Map, Number, Value};
 
 use super::go_json::quote;
 use super::yaml_events::{Events, Problem, ended};
+use crate::base::tree::{Map, Number, Value};
 
 /// Deepest nesting that is converted.
 const DEPTH_MAX: usize = super::decode::DEPTH_MAX;
@@ -249,7 +249,7 @@ impl Writer {
                             node_line(entries, &name, key_text)
                         ));
                     }
-                    members.insert(name, value);
+                    members.insert(name.into(), value);
                 }
                 Ok(Value::Object(members))
             }
@@ -257,12 +257,7 @@ impl Writer {
     }
 
     /// `<<`: what is already there stays.
-    fn merge(
-        &mut self,
-        node: &Node,
-        members: &mut Map<String, Value>,
-        depth: usize,
-    ) -> Result<(), String> {
+    fn merge(&mut self, node: &Node, members: &mut Map, depth: usize) -> Result<(), String> {
         match &node.content {
             Content::Mapping(_) => {
                 if let Value::Object(merged) = self.value(node, depth + 1)? {

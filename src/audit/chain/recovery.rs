@@ -45,8 +45,8 @@ impl Recovery {
 
     /// The annotation that tells it.
     pub fn annotation(&self) -> String {
-        let reason = self.reason.map(|r| serde_json::json!(r));
-        serde_json::json!({"chain": {
+        let reason = self.reason.map(|r| crate::base::tree::json!(r));
+        crate::base::tree::json!({"chain": {
             "recoveredLines": self.lines,
             "halfLine": self.is_torn,
             "finishedRotation": self.rotation,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri};
-use serde_json::json;
 
 use super::*;
+use crate::base::tree::json;
 use crate::request::{RequestInfo, UserInfo};
 
 fn context(method: Method, uri: &'static str) -> RequestContext {

@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Redactor, Writer};
 use crate::audit::event::WEBHOOK_PATCH_ANNOTATION;
+use crate::base::tree::Value;
 use crate::request::RequestInfo;
 
 /// What rules look at, where it stands in the line.

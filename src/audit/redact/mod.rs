@@ -32,12 +32,12 @@ use std::fmt::Write as _;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
-use serde_json::Value;
 
 pub use defaults::DefaultSet;
 pub use path::{JsonPath, PathError};
 
 use crate::audit::policy::GroupResources;
+use crate::base::tree::Value;
 use crate::request::RequestInfo;
 
 /// What stands in the place of a hashed value, before 32 hexadecimal digits.

@@ -4,12 +4,11 @@
 //! Called for bodies of events, which may be lists of thousands of objects. What no path leads to is
 //! skipped and copied as it stands, members in their order.
 
-use serde_json::Value;
-
 use super::path::Segment;
 use super::walk::{Replace, Tracks, advance, finished, is_directive_text, join};
 use super::{FieldRule, Target, decoded};
 use crate::audit::json;
+use crate::base::tree::Value;
 
 /// Deepest nesting that is looked into: what `serde_json` parses.
 const DEPTH_MAX: usize = 127;
@@ -375,10 +374,10 @@ fn is_white(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
     use crate::audit::redact::{Action, JsonPath, Redactor, Rules};
+    use crate::base::tree::json;
     use crate::request::RequestInfo;
 
     fn rule(path: &str, target: Target) -> FieldRule {

@@ -1,9 +1,9 @@
 //! Redaction of every shape in which a value can come.
 
 use http::Method;
-use serde_json::json;
 
 use super::*;
+use crate::base::tree::json;
 
 fn redactor() -> Redactor {
     Redactor::new(

@@ -1,10 +1,10 @@
 //! Walks a JSON tree along the paths of several rules at once and replaces what they name.
 
-use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::path::{Positions, Segment};
 use super::{Action, FieldRule, Target, decoded};
+use crate::base::tree::Value;
 
 /// Makes the text that takes a value's place.
 pub(super) type Replace<'a> = dyn Fn(&[u8], Action) -> String + 'a;

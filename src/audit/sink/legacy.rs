@@ -1,8 +1,7 @@
 //! The `legacy` log format: one line of `key="value"` pairs (contract/audit.md §9).
 
-use serde_json::Value;
-
 use crate::api::field::go_quote;
+use crate::base::tree::Value;
 
 /// Renders the line of an event from its JSON text. What is not JSON is passed on as it is.
 pub fn line(json: &[u8]) -> Vec<u8> {

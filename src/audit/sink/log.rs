@@ -355,7 +355,7 @@ impl Shared {
         };
         tracing::error!(incident = incident.kind(), "{text}");
         self.metrics.incident(incident.kind());
-        let value = serde_json::json!({"incident": incident.kind(), "message": text});
+        let value = crate::base::tree::json!({"incident": incident.kind(), "message": text});
         self.note("incident", &value.to_string());
         match incident {
             Incident::Deleted(lost) if lost > 0 => {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use crate::audit::EventBytes;
 use crate::audit::sink::{Loss, Receipt, Sink};
+use crate::base::tree::Value;
 
 /// Keeps every event, or loses every event.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use crate::base::tree::Value;
 
 /// Kinds of objects that pods lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

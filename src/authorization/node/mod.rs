@@ -284,7 +284,7 @@ impl RuleResolver for NodeAuthorizer {
 mod tests {
     use super::*;
     use crate::authorization::Verdict;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn authorizer() -> Arc<NodeAuthorizer> {
         let authorizer = NodeAuthorizer::new(Vec::new());

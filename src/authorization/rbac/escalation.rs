@@ -4,14 +4,13 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::api::field::go_quote;
 use crate::api::names::GroupResource;
 use crate::api::status::Status;
 use crate::authorization::rbac::rule::uncovered;
 use crate::authorization::rbac::{GROUP, PolicyRule, Rbac};
 use crate::authorization::{Authorizer, Verdict};
+use crate::base::tree::Value;
 use crate::request::{Attributes, UserInfo};
 
 /// Checks writes of roles and bindings for privilege escalation.
@@ -157,7 +156,7 @@ fn changes_only_gc_fields(object: &Value, old: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     async fn check(resource: &str, name: &str, object: Value) -> Result<(), String> {
         let rbac = Rbac::new();

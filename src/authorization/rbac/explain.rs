@@ -4,11 +4,11 @@
 //! request path, and shown only to those who may see roles and bindings.
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::authorization::Verdict;
 use crate::authorization::rbac::index::{Binding, Index};
 use crate::authorization::rbac::{GROUP, PolicyRule, Rbac};
+use crate::base::tree::{Value, json};
 use crate::request::Attributes;
 
 /// How many near misses an explanation lists.

@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use serde_json::Value;
 
 use crate::authorization::rbac::rule::PolicyRule;
+use crate::base::tree::Value;
 use crate::request::UserInfo;
 
 /// Namespace (empty for cluster roles and cluster role bindings) and name.

@@ -17,11 +17,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
-use serde_json::Value;
 
 use crate::api::names::GroupResource;
 use crate::api::objects::{Change, Objects};
 use crate::authorization::{Authorizer, Decision, ResolvedRules, RuleResolver, Verdict};
+use crate::base::tree::Value;
 use crate::request::{Attributes, UserInfo};
 
 pub use escalation::RoleEscalation;
@@ -247,7 +247,7 @@ impl RuleResolver for Rbac {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn role(namespace: &str, name: &str, rules: Value) -> Value {
         let kind = if namespace.is_empty() {

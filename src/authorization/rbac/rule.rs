@@ -1,9 +1,9 @@
 //! `PolicyRule`: one rule of a Role or ClusterRole, matching and covering.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 
 use crate::api::field::go_quote;
+use crate::base::tree::{Value, from_value};
 use crate::request::Attributes;
 
 /// Stands for every verb, group, resource or path.
@@ -54,7 +54,7 @@ impl PolicyRule {
         rules
             .into_iter()
             .flatten()
-            .filter_map(|rule| PolicyRule::deserialize(rule).ok())
+            .filter_map(|rule| from_value::<PolicyRule>(rule.clone()).ok())
             .collect()
     }
 
@@ -263,11 +263,11 @@ pub fn uncovered(held: &[PolicyRule], wanted: &[PolicyRule]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::tree::json;
     use crate::request::UserInfo;
-    use serde_json::json;
 
     fn rule(value: Value) -> PolicyRule {
-        PolicyRule::deserialize(value).expect("a rule")
+        from_value(value).expect("a rule")
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::ReviewVersion;
 use crate::api::selector::{FieldSelector, LabelSelector, Operator};
+use crate::base::tree::{Value, json};
 use crate::request::Attributes;
 
 /// `spec`, as v1 has it.

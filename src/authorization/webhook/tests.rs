@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 
 use super::*;
 use crate::authorization::Verdict;
+use crate::base::tree::{Value, json};
 
 /// Answers what it is told to, and notes what it was asked.
 struct Server {

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::{Arg, ArgMatches, Command, value_parser};
-use serde_json::{Value, json};
 
+use crate::base::tree::{Value, json};
 use crate::cli::print::print;
 use crate::search::import::{ImportOptions, Input, import};
 use crate::search::summary::{self, Spec};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
 
+use crate::base::tree::{Value, json};
 use crate::server::client::Target;
 use crate::server::client::kubeconfig::{certificates, private_key};
 

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::ArgMatches;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::explain::{explain, in_words, omitted};
 use super::question::{Asked, Question, from_event};
 use super::{Loaded, print_tree};
 use crate::audit::config::View;
 use crate::audit::redact::Redactor;
+use crate::base::tree::{Value, json};
 use crate::cli::print::{Row, Style, has_colour, print, table};
 
 /// What a file of cases looks like.

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::ArgMatches;
-use serde_json::{Value, json};
 
 use super::{Loaded, lint, print_tree};
+use crate::base::tree::{Value, json};
 use crate::cli::print::{Style, has_colour, paint, print};
 
 /// One thing to say about a file.

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use clap::ArgMatches;
-use serde_json::{Value, json};
 
 use super::question::{self, Question};
 use super::{Loaded, Seen, print_tree};
 use crate::audit::policy::{Decision, Mismatch, Policy, Rule};
 use crate::audit::redact::{Redactor, Rules};
 use crate::audit::{STAGES, Stage};
+use crate::base::tree::{Value, json};
 use crate::cli::print::{Row, Style, has_colour, paint, print, table};
 use crate::request::AuditLevel;
 

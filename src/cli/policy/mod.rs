@@ -15,12 +15,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use serde_json::Value;
 
 use crate::api::yaml;
 use crate::audit::config::{Configuration, View};
 use crate::audit::config_file;
 use crate::audit::lines::Lines;
+use crate::base::tree::Value;
 use crate::cli::print::print;
 
 /// The subcommand.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use http::{HeaderMap, Method, Uri};
-use serde_json::Value;
 
 use crate::api::status::Status;
 use crate::audit::Recorder;
 use crate::audit::metrics::Metrics as AuditMetrics;
+use crate::base::tree::Value;
 use crate::cli::client::Refusal;
 use crate::diagnose::api::{Asked, RecordApi};
 use crate::request::{ApiRequest, Body, RequestContext, RequestInfo};
@@ -169,7 +169,7 @@ mod tests {
         let missing = files.get(&format!("{base}/explanations/a-2")).await;
         let missing = missing.expect_err("no such request");
         assert_eq!(missing.downcast_ref::<Refusal>().map(|r| r.code), Some(404));
-        let summary = serde_json::json!({"kind": "AuditSummary", "spec": {"by": ["user"]}});
+        let summary = crate::base::tree::json!({"kind": "AuditSummary", "spec": {"by": ["user"]}});
         let summary = files
             .post(&format!("{base}/auditsummaries"), &summary)
             .await;

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+
+use crate::base::tree::Value;
 
 /// Members that change with every write and say nothing.
 const BOOKKEEPING: [&str; 6] = [
@@ -120,7 +121,7 @@ fn take_apart(value: &Value, path: String, out: &mut BTreeMap<String, String>) {
                     .chars()
                     .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
                 let path = match (path.as_str(), plain) {
-                    ("", _) => name.clone(),
+                    ("", _) => name.to_string(),
                     (path, true) => format!("{path}.{name}"),
                     (path, false) => format!("{path}[{name}]"),
                 };
@@ -167,7 +168,7 @@ fn print(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::tree::json;
 
     use super::*;
 

@@ -1,8 +1,8 @@
 //! From the events about an object to the steps of its life.
 
 use serde::Serialize;
-use serde_json::Value;
 
+use crate::base::tree::Value;
 use crate::cli::timeline::diff::{Change, diff, of_patch};
 use crate::search::table::{cells, trace};
 
@@ -281,7 +281,7 @@ fn without_status(object: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::tree::json;
 
     use super::*;
 

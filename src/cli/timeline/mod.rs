@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::{Value, json};
 
+use crate::base::tree::{Value, json};
 use crate::cli::events::window_args;
 use crate::cli::events::{EventQuery, LAST_EVENT, fetch, limit_arg, limit_of, value};
 use crate::cli::found;

@@ -119,7 +119,7 @@ fn by_authorizer(answer: &Answer<'_>) -> Cause {
         .as_str()
         .unwrap_or_default();
     let user = match &event["impersonatedUser"]["username"] {
-        serde_json::Value::String(name) => name.as_str(),
+        crate::base::tree::Value::String(name) => name.as_str(),
         _ => event["user"]["username"].as_str().unwrap_or_default(),
     };
     if user.starts_with("system:node:") && !reason.is_empty() {

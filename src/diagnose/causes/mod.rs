@@ -19,9 +19,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use serde_json::Value;
-
 use crate::audit::event::REASON_ANNOTATION;
+use crate::base::tree::Value;
 use crate::diagnose::cause::{Cause, Class};
 use crate::diagnose::trace::{Trace, in_cluster};
 

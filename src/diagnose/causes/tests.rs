@@ -1,6 +1,6 @@
 //! Causes by code and trace.
 
-use serde_json::json;
+use crate::base::tree::json;
 
 use super::*;
 use crate::diagnose::cause::Certainty;

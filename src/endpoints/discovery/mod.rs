@@ -20,10 +20,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use serde_json::Value;
 
 use crate::api::status::Status;
 use crate::api::yaml::to_yaml;
+use crate::base::tree::Value;
 use crate::registry::table::{ResourceTable, is_builtin_group};
 use crate::request::negotiate::{
     BUILT_IN, Clause, Encoding, clauses, not_acceptable, wants_pretty,

@@ -4,7 +4,7 @@
 //! layouts are those of the published `.proto` files of meta/v1 and apidiscovery/v2. Go's encoder
 //! writes empty strings and zero numbers of required fields, which this keeps.
 
-use serde_json::Value;
+use crate::base::tree::Value;
 
 /// How one JSON member is written.
 enum Field {

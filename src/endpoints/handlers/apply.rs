@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::Value;
 
 use crate::api::names::GroupVersion;
 use crate::api::options::{FieldValidation, WriteOptions};
 use crate::api::patch::fits;
 use crate::api::schema::{self, Format, yaml};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::endpoints::handlers::patch::schema_of;
 use crate::endpoints::handlers::scale;
 use crate::endpoints::handlers::update::check_identity;

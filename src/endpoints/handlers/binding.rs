@@ -1,9 +1,8 @@
 //! Binding a pod to a node (contract/verbs.md §13d).
 
-use serde_json::{Value, json};
-
 use crate::api::names::GroupResource;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::endpoints::handlers::body::Expected;
 use crate::endpoints::handlers::special;
 use crate::endpoints::{Endpoints, render};

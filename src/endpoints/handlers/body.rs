@@ -5,13 +5,13 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use serde_json::Value;
 
 use crate::api::names::{GroupVersion, GroupVersionKind};
 use crate::api::options::FieldValidation;
 use crate::api::resource::Resource;
 use crate::api::schema::{self, DecodeError, Definitions, Format, Schema};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::registry::{ResourceTable, Target, meta};
 use crate::request::negotiate::Encoding;
 use crate::request::{ApiRequest, AuditLevel, RequestContext};

@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects as _;
 use crate::api::resource::{Connect, Special};
 use crate::api::status::Status;
 use crate::authorization::Verdict;
 use crate::authorization::refusal::forbidden;
+use crate::base::tree::Value;
 use crate::endpoints::Endpoints;
 use crate::endpoints::proxy::location::{self, Location, ProxyName};
 use crate::endpoints::proxy::options::ConnectOptions;
@@ -354,9 +353,9 @@ fn node_name(pod: &Value) -> &str {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, Method, Uri};
-    use serde_json::json;
 
     use super::*;
+    use crate::base::tree::json;
     use crate::request::RequestInfo;
 
     #[test]

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::Value;
 
 use crate::api::options::DeleteOptions;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::endpoints::handlers::body;
 use crate::endpoints::{Endpoints, render};
 use crate::registry::{Deleted, Target};

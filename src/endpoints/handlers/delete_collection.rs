@@ -1,9 +1,8 @@
 //! DELETE of a collection: lists by the selectors, deletes each.
 
-use serde_json::Value;
-
 use crate::api::options::ListOptions;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::endpoints::handlers::{delete, list, select};
 use crate::endpoints::{Endpoints, render};
 use crate::registry::Target;

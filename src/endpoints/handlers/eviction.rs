@@ -1,10 +1,9 @@
 //! Eviction with PodDisruptionBudget arithmetic (contract/verbs.md §13c).
 
-use serde_json::{Value, json};
-
 use crate::api::objects::Objects as _;
 use crate::api::options::WriteOptions;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::endpoints::handlers::body::Expected;
 use crate::endpoints::handlers::special;
 use crate::endpoints::{Endpoints, render};

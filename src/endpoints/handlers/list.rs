@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
-use serde_json::{Value, json};
 
 use crate::api::options::ListOptions;
 use crate::api::resource::Resource;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::endpoints::handlers::get::{end_read, is_plain, needs_conversion};
 use crate::endpoints::handlers::{select, special};
 use crate::endpoints::{Endpoints, render};

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use http::StatusCode;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 
 use crate::api::names::{GroupVersion, GroupVersionKind};
 use crate::api::options::{FieldValidation, WriteOptions, WriteVerb};
 use crate::api::patch::{Patch, PatchType, fits_where};
 use crate::api::schema::{self, DecodeError, Format, Schema, Touched, yaml};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::endpoints::handlers::create::note_options;
 use crate::endpoints::handlers::update::{check_identity, may_create};
 use crate::endpoints::handlers::{apply, body, scale};

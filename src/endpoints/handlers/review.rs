@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde_json::{Value, json};
 
 use crate::api::managed_fields;
 use crate::api::names::GroupVersionKind;
@@ -13,6 +12,7 @@ use crate::api::status::Status;
 use crate::authentication::token_request::TokenIssuer;
 use crate::authentication::{TokenAuthenticator, reviews as identity};
 use crate::authorization::{AuthorizerChain, reviews as access};
+use crate::base::tree::{Value, json};
 use crate::endpoints::handlers::body::{self, Expected};
 use crate::endpoints::handlers::create::note_options;
 use crate::endpoints::{Endpoints, render};

@@ -6,7 +6,6 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::{Value, json};
 
 use crate::api::managed_fields::{self, Filter, Type, Versions, Writer};
 use crate::api::names::GroupVersion;
@@ -14,6 +13,7 @@ use crate::api::options::WriteOptions;
 use crate::api::patch::{Patch, PatchType};
 use crate::api::schema::{self, Touched};
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::endpoints::handlers::apply::{Config, check_kind};
 use crate::endpoints::handlers::body::{self, Expected};
 use crate::endpoints::handlers::patch::decode_patched;

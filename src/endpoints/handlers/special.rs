@@ -2,12 +2,12 @@
 //! component statuses. Reviews and tokens are in [`review`].
 
 use http::StatusCode;
-use serde_json::{Value, json};
 
 use crate::api::options::ListOptions;
 use crate::api::options::{DeleteOptions, WriteOptions, WriteVerb};
 use crate::api::resource::Special;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::endpoints::handlers::body::{self, Expected};
 use crate::endpoints::handlers::create::note_options;
 use crate::endpoints::handlers::select;

@@ -1,11 +1,11 @@
 //! PUT.
 
 use http::StatusCode;
-use serde_json::Value;
 
 use crate::api::options::{WriteOptions, WriteVerb};
 use crate::api::status::Status;
 use crate::authorization::Verdict;
+use crate::base::tree::Value;
 use crate::endpoints::handlers::create::note_options;
 use crate::endpoints::handlers::{body, scale};
 use crate::endpoints::{Endpoints, render};

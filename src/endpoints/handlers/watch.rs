@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderValue, StatusCode};
 use rand::Rng as _;
-use serde_json::{Value, json};
 
 use crate::api::options::ListOptions;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::base::websocket::Opcode;
 use crate::endpoints::handlers::get::needs_conversion;
 use crate::endpoints::handlers::select;

@@ -2,9 +2,8 @@
 //! `OpenAPIv3.proto`, which Go clients ask for. One function per message; members are looked up in
 //! the JSON tree, absent ones are left out as proto3 does.
 
-use serde_json::Value;
-
 use crate::api::yaml::to_yaml;
+use crate::base::tree::Value;
 
 /// A message under construction.
 #[derive(Default)]
@@ -33,7 +32,7 @@ impl Message {
     }
 
     fn boolean(&mut self, number: u32, value: &Value) -> &mut Self {
-        if value == true {
+        if *value == true {
             varint(u64::from(number) << 3, &mut self.0);
             self.0.push(1);
         }

@@ -29,10 +29,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 
 use crate::api::resource::Resource;
+use crate::base::tree::{Map, Value, json};
 use crate::registry::table::ResourceTable;
 use crate::request::negotiate::clauses;
 use crate::request::{ApiResponse, Body, RequestContext};
@@ -51,7 +51,7 @@ const PROTOBUF_V3: [&str; 2] = [
 
 /// Answers OpenAPI requests.
 pub struct OpenApi {
-    definitions: fn() -> &'static Map<String, Value>,
+    definitions: fn() -> &'static Map,
     current: ArcSwapOption<Documents>,
     /// Held while documents are made, so that a herd of first requests makes them once.
     making: Mutex<()>,
@@ -135,7 +135,7 @@ impl Documents {
             });
             v3.insert(name, document);
         }
-        let paths: Map<String, Value> = v3
+        let paths: Map = v3
             .iter()
             .map(|(name, document)| {
                 let url = format!("/openapi/v3/{name}?hash={}", document.hash);
@@ -168,7 +168,7 @@ fn http_date(time: DateTime<Utc>) -> HeaderValue {
 
 impl OpenApi {
     /// `definitions` are the component schemas; they are asked for on the first request.
-    pub fn new(definitions: fn() -> &'static Map<String, Value>) -> Self {
+    pub fn new(definitions: fn() -> &'static Map) -> Self {
         OpenApi {
             definitions,
             current: ArcSwapOption::empty(),

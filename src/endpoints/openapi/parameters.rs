@@ -1,6 +1,6 @@
 //! Query and path parameters of operations, with the texts of the API's option types.
 
-use serde_json::{Value, json};
+use crate::base::tree::{Value, json};
 
 /// A query parameter: name, type, description.
 #[derive(Clone, Copy)]

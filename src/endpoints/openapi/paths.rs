@@ -1,9 +1,8 @@
 //! The paths of a group version: one operation per verb and scope, from the resource table alone.
 
-use serde_json::{Map, Value, json};
-
 use crate::api::names::GroupVersionKind;
 use crate::api::resource::{Resource, Subresource};
+use crate::base::tree::{Map, Value, json};
 
 use super::names::{definition_name, operation_prefix, tag};
 use super::parameters::{self, Parameter, path_parameter};
@@ -20,7 +19,7 @@ const PROXY_METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "he
 pub(super) const REFERENCE: &str = "#/components/schemas/";
 
 /// All paths of a resource and its subresources.
-pub(super) fn add_paths(row: &Resource, paths: &mut Map<String, Value>) {
+pub(super) fn add_paths(row: &Resource, paths: &mut Map) {
     Builder::new(row).add(paths);
 }
 
@@ -68,7 +67,7 @@ pub(super) fn content(media_types: &[&str], schema: &Value) -> Value {
 }
 
 pub(super) fn responses(codes: &[(&str, &str)], content: &Value) -> Value {
-    let mut all: Map<String, Value> = codes
+    let mut all: Map = codes
         .iter()
         .map(|(code, text)| {
             (
@@ -130,7 +129,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn add(&self, paths: &mut Map<String, Value>) {
+    fn add(&self, paths: &mut Map) {
         let collection = self.path(false, "");
         let mut operations = Vec::new();
         self.push(&mut operations, "list", || {
@@ -179,13 +178,7 @@ impl<'a> Builder<'a> {
         format!("{}{namespace}/{}{name}{rest}", self.root, self.row.plural)
     }
 
-    fn insert(
-        &self,
-        paths: &mut Map<String, Value>,
-        path: String,
-        operations: Vec<Operation>,
-        with_name: bool,
-    ) {
+    fn insert(&self, paths: &mut Map, path: String, operations: Vec<Operation>, with_name: bool) {
         let shared = self.path_parameters(with_name.then_some(&self.row.kind));
         self.insert_shared(paths, path, operations, &shared);
     }
@@ -207,7 +200,7 @@ impl<'a> Builder<'a> {
     /// Adds a path. Parameters that all its operations have move to the path.
     fn insert_shared(
         &self,
-        paths: &mut Map<String, Value>,
+        paths: &mut Map,
         path: String,
         operations: Vec<Operation>,
         shared: &[Value],
@@ -235,7 +228,7 @@ impl<'a> Builder<'a> {
         if !common.is_empty() {
             item.insert("parameters".into(), common.into());
         }
-        paths.insert(path, item.into());
+        paths.insert(path.into(), item.into());
     }
 
     fn media_types(&self) -> &'static [&'static str] {
@@ -465,7 +458,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The deprecated `/watch/` paths; custom resources have none.
-    fn add_watches(&self, paths: &mut Map<String, Value>) {
+    fn add_watches(&self, paths: &mut Map) {
         if self.row.custom {
             return;
         }
@@ -520,7 +513,7 @@ impl<'a> Builder<'a> {
         )
     }
 
-    fn add_subresource(&self, sub: &Subresource, paths: &mut Map<String, Value>) {
+    fn add_subresource(&self, sub: &Subresource, paths: &mut Map) {
         let has = |verb: &str| sub.verbs.iter().any(|v| v == verb);
         let path = self.path(true, &format!("/{}", sub.name));
         let shared = self.path_parameters(Some(&sub.kind.kind));
@@ -549,7 +542,7 @@ impl<'a> Builder<'a> {
         sub: &Subresource,
         path: String,
         mut shared: Vec<Value>,
-        paths: &mut Map<String, Value>,
+        paths: &mut Map,
     ) {
         let proxy = sub.name == "proxy";
         let methods: &[&'static str] = if proxy {

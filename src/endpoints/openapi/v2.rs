@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::base::tree::{Map, Value, json};
 use crate::registry::table::ResourceTable;
 
 use super::paths::REFERENCE;
@@ -21,7 +21,7 @@ pub(super) fn document(table: &ResourceTable, definitions: &Definitions) -> Valu
         all.extend(paths(&subject));
     }
     let all = Value::Object(all);
-    let own: Map<String, Value> = table
+    let own: Map = table
         .groups()
         .iter()
         .flat_map(|g| &g.versions)
@@ -39,7 +39,7 @@ pub(super) fn document(table: &ResourceTable, definitions: &Definitions) -> Valu
             definition["x-kubernetes-group-version-kind"] = every_version(&versions, kind);
         }
     }
-    let definitions: Map<String, Value> = schemas
+    let definitions: Map = schemas
         .into_iter()
         .map(|(name, schema)| (name, schema_v2(schema)))
         .collect();
@@ -66,7 +66,7 @@ pub(super) fn document(table: &ResourceTable, definitions: &Definitions) -> Valu
 
 /// Moves parameters that occur more than once to the top and leaves references; this halves the
 /// document.
-fn share_parameters(paths: &mut Map<String, Value>) -> Map<String, Value> {
+fn share_parameters(paths: &mut Map) -> Map {
     let mut counts: HashMap<String, usize> = HashMap::new();
     each_parameter(paths, |parameter| {
         *counts.entry(parameter.to_string()).or_default() += 1;
@@ -80,12 +80,12 @@ fn share_parameters(paths: &mut Map<String, Value>) -> Map<String, Value> {
         let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(&text)[..6]);
         let key = format!("{}-{hash}", parameter["name"].as_str().unwrap_or(""));
         let reference = json!({"$ref": format!("#/parameters/{key}")});
-        shared.insert(key, std::mem::replace(parameter, reference));
+        shared.insert(key.into(), std::mem::replace(parameter, reference));
     });
     shared
 }
 
-fn each_parameter(paths: &mut Map<String, Value>, mut visit: impl FnMut(&mut Value)) {
+fn each_parameter(paths: &mut Map, mut visit: impl FnMut(&mut Value)) {
     let items = paths.values_mut().filter_map(Value::as_object_mut);
     for (key, value) in items.flatten() {
         let list = if key == "parameters" {
@@ -162,7 +162,7 @@ fn operation_v2(mut operation: Value) -> Value {
     }
     operation.insert("produces".into(), media_types(&responses["200"]["content"]));
     operation.insert("schemes".into(), json!(["https"]));
-    let responses: Map<String, Value> = responses
+    let responses: Map = responses
         .as_object()
         .into_iter()
         .flatten()

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
-
 use crate::api::resource::Resource;
+use crate::base::tree::{Map, Value, json};
 use crate::registry::table::{Group, ResourceTable, Version};
 
 use super::names::{definition_name, group_tag, group_title, operation_prefix, tag};
@@ -14,7 +13,7 @@ use super::paths::{MEDIA_TYPES, REFERENCE, add_paths, content, document_operatio
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// Component schemas by definition name.
-pub(super) type Definitions = Map<String, Value>;
+pub(super) type Definitions = Map;
 
 /// Paths that are neither groups nor resources: document name, path, description, operation id, tag,
 /// definition (empty: plain text) and media types.
@@ -111,7 +110,7 @@ pub(super) fn subjects(table: &ResourceTable) -> Vec<(String, Subject<'_>)> {
 }
 
 /// The paths of a document.
-pub(super) fn paths(subject: &Subject<'_>) -> Map<String, Value> {
+pub(super) fn paths(subject: &Subject<'_>) -> Map {
     let mut paths = Map::new();
     match subject {
         Subject::Plain((_, path, description, id, tag, definition, media_types)) => {
@@ -126,7 +125,7 @@ pub(super) fn paths(subject: &Subject<'_>) -> Map<String, Value> {
             } else {
                 document_operation(description, id, tag, definition, media_types)
             };
-            paths.insert(path.to_string(), json!({"get": operation}));
+            paths.insert(path.to_string().into(), json!({"get": operation}));
         }
         Subject::Group(group) => {
             let operation = document_operation(
@@ -136,14 +135,17 @@ pub(super) fn paths(subject: &Subject<'_>) -> Map<String, Value> {
                 &format!("{META}.APIGroup"),
                 &MEDIA_TYPES,
             );
-            paths.insert(format!("/apis/{}/", group.name), json!({"get": operation}));
+            paths.insert(
+                format!("/apis/{}/", group.name).into(),
+                json!({"get": operation}),
+            );
         }
         Subject::Version(group, version) => version_paths(group, version, &mut paths),
     }
     paths
 }
 
-fn version_paths(group: &Group, version: &Version, paths: &mut Map<String, Value>) {
+fn version_paths(group: &Group, version: &Version, paths: &mut Map) {
     for row in &version.rows {
         add_paths(row, paths);
     }
@@ -165,7 +167,7 @@ fn version_paths(group: &Group, version: &Version, paths: &mut Map<String, Value
     } else {
         format!("/apis/{}/{}/", group.name, version.name)
     };
-    paths.insert(root, json!({"get": operation}));
+    paths.insert(root.into(), json!({"get": operation}));
 }
 
 /// The whole document.
@@ -212,7 +214,7 @@ pub(super) fn every_version(versions: &[(&str, &str)], kind: &str) -> Value {
 }
 
 /// The definitions that `from` refers to, and those they refer to.
-pub(super) fn closure(from: &Value, definitions: &Definitions) -> Map<String, Value> {
+pub(super) fn closure(from: &Value, definitions: &Definitions) -> Map {
     let mut wanted = BTreeSet::new();
     references(from, &mut wanted);
     let mut found = Map::new();
@@ -222,7 +224,7 @@ pub(super) fn closure(from: &Value, definitions: &Definitions) -> Map<String, Va
         }
         if let Some(definition) = definitions.get(&name) {
             references(definition, &mut wanted);
-            found.insert(name, definition.clone());
+            found.insert(name.into(), definition.clone());
         }
     }
     found
@@ -246,7 +248,7 @@ fn references(value: &Value, into: &mut BTreeSet<String>) {
 }
 
 /// The schemas that rows bring themselves.
-pub(super) fn own_definitions(rows: &[Arc<Resource>]) -> Map<String, Value> {
+pub(super) fn own_definitions(rows: &[Arc<Resource>]) -> Map {
     let described = rows.iter().filter_map(|row| row.definitions);
     described
         .flat_map(|definitions| definitions.openapi().clone())
@@ -259,7 +261,7 @@ fn add_custom_definitions(
     version: &Version,
     paths: &Value,
     definitions: &Definitions,
-    schemas: &mut Map<String, Value>,
+    schemas: &mut Map,
 ) {
     let mut wanted = BTreeSet::new();
     references(paths, &mut wanted);
@@ -272,7 +274,7 @@ fn add_custom_definitions(
         let meta = |name: &str| json!({"allOf": [{"$ref": format!("{REFERENCE}{META}.{name}")}]});
         let text = json!({"type": "string"});
         schemas.insert(
-            object.clone(),
+            object.clone().into(),
             json!({
                 "type": "object",
                 "properties": {"apiVersion": text, "kind": text, "metadata": meta("ObjectMeta")},
@@ -281,7 +283,7 @@ fn add_custom_definitions(
             }),
         );
         schemas.insert(
-            list,
+            list.into(),
             json!({
                 "type": "object",
                 "required": ["items"],

@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use rand::seq::SliceRandom as _;
-use serde_json::Value;
 
 use super::KubeletOptions;
 use super::dial::{Destination, Trust};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// A backend and what to ask it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -273,7 +273,7 @@ fn is_global_unicast(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::tree::json;
 
     use super::*;
 

@@ -2,13 +2,12 @@
 //! conversion are upstream's for URL values: a flag without a value is set, only `false` and `0` are
 //! not).
 
-use serde_json::{Map, Value, json};
-
 use super::Streams;
 use crate::api::field::{FieldErrors, Path, go_quote};
 use crate::api::names::GroupKind;
 use crate::api::resource::Connect;
 use crate::api::status::Status;
+use crate::base::tree::{Map, Value, json};
 
 /// A parsed query.
 pub struct ConnectOptions {
@@ -98,7 +97,7 @@ impl ConnectOptions {
         Value::Object(object)
     }
 
-    fn add_streams(&self, to: Connect, object: &mut Map<String, Value>) {
+    fn add_streams(&self, to: Connect, object: &mut Map) {
         for name in ["stdin", "stdout", "stderr", "tty"] {
             if self.stream(to, name) {
                 object.insert(name.into(), json!(true));

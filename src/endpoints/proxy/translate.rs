@@ -5,7 +5,6 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
@@ -13,6 +12,7 @@ use super::dial::Transports;
 use super::location::Location;
 use super::{append_forwarded_for, spdy, upgrade};
 use crate::api::status::Status;
+use crate::base::tree::json;
 use crate::base::websocket::{Opcode, Reader, frame};
 use crate::endpoints::websocket::{Accepted, accept, is_websocket, protocols};
 use crate::request::{ApiRequest, ApiResponse, RequestContext, Tunnel};

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
+use crate::base::tree::{Value, from_value};
 use crate::flowcontrol::mandatory;
 use crate::request::{RequestInfo, UserInfo};
 
@@ -189,7 +189,7 @@ fn schema(object: &Value) -> Option<Schema> {
 }
 
 fn schema_of(name: &str, uid: &str, spec: &Value) -> Option<Schema> {
-    let spec = SchemaSpec::deserialize(spec).ok()?;
+    let spec = from_value::<SchemaSpec>(spec.clone()).ok()?;
     let by = spec.distinguisher_method.map(|method| method.r#type);
     Some(Schema {
         name: name.into(),
@@ -307,7 +307,8 @@ impl NonResourceRule {
 mod tests {
     use super::*;
     use http::Method;
-    use serde_json::json;
+
+    use crate::base::tree::json;
 
     fn user(name: &str, groups: &[&str]) -> UserInfo {
         UserInfo {

@@ -30,7 +30,6 @@ use arc_swap::ArcSwap;
 use foldhash::quality::RandomState;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use self::config::{LevelSpec, Schema};
 use self::demand::Wish;
@@ -43,6 +42,7 @@ use super::{
 };
 use crate::api::names::GroupResource;
 use crate::api::objects::{Change, Objects};
+use crate::base::tree::Value;
 use crate::request::{Held, RequestContext, UserInfo};
 use crate::telemetry::Metrics;
 

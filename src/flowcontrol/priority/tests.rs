@@ -1,9 +1,9 @@
 //! Levels, queues and lending seen from outside.
 
 use http::{HeaderMap, Method, Uri};
-use serde_json::json;
 
 use super::*;
+use crate::base::tree::json;
 use crate::request::RequestInfo;
 
 fn ctx(user: &str) -> RequestContext {

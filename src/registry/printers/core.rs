@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::Row;
 use super::duration::translate_timestamp;
 use super::fields::{
     NONE, age, condition, int, items, len, name, scalar, text, text_cell, text_or, time,
 };
+use crate::base::tree::{Key, Value};
 
 /// The row of a ComponentStatus.
 pub(super) fn component_status(object: &Value, _now: DateTime<Utc>) -> Row {
@@ -176,7 +176,7 @@ fn event_source(source: &Value, component: &str, instance: &str) -> Value {
 /// The row of a ResourceQuota.
 pub(super) fn resource_quota(object: &Value, now: DateTime<Utc>) -> Row {
     let used = &object["status"]["used"];
-    let mut hard: Vec<(&String, &Value)> = object["status"]["hard"]
+    let mut hard: Vec<(&Key, &Value)> = object["status"]["hard"]
         .as_object()
         .into_iter()
         .flatten()
@@ -185,7 +185,7 @@ pub(super) fn resource_quota(object: &Value, now: DateTime<Utc>) -> Row {
     let (limits, requests): (Vec<_>, Vec<_>) = hard
         .into_iter()
         .partition(|(resource, _)| resource.starts_with("limits."));
-    let shown = |list: Vec<(&String, &Value)>| -> Value {
+    let shown = |list: Vec<(&Key, &Value)>| -> Value {
         let all: Vec<String> = list
             .into_iter()
             .map(|(resource, hard)| {

@@ -4,12 +4,12 @@
 //! a path finds is the cell.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::columns::{AGE, NAME};
 use super::duration::translate_timestamp;
 use super::fields::{age, name};
 use super::{Column, Row};
+use crate::base::tree::Value;
 
 /// One declared column of a custom resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -230,7 +230,7 @@ fn member(text: &str) -> (String, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn paths() {

@@ -1,9 +1,9 @@
 //! Reading fields of objects for cells.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
 
 use super::duration::translate_timestamp;
+use crate::base::tree::{Key, Map, Value};
 
 /// What stands for an empty list or map.
 pub(super) const NONE: &str = "<none>";
@@ -122,8 +122,8 @@ pub(super) fn labels(value: &Value) -> Value {
     }
 }
 
-fn pairs(map: &Map<String, Value>) -> Vec<String> {
-    let mut pairs: Vec<(&String, &Value)> = map.iter().collect();
+fn pairs(map: &Map) -> Vec<String> {
+    let mut pairs: Vec<(&Key, &Value)> = map.iter().collect();
     pairs.sort_by_key(|(key, _)| *key);
     pairs
         .into_iter()
@@ -137,7 +137,7 @@ pub(super) fn selector(value: &Value) -> Option<String> {
     let mut requirements: Vec<(String, String)> = Vec::new();
     for (key, wanted) in value["matchLabels"].as_object().into_iter().flatten() {
         let wanted = wanted.as_str().unwrap_or("");
-        requirements.push((key.clone(), format!("{key}={wanted}")));
+        requirements.push((key.to_string(), format!("{key}={wanted}")));
     }
     for expression in items(value, &["matchExpressions"]) {
         let key = text(expression, &["key"]);

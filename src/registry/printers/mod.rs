@@ -29,10 +29,10 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use crate::api::names::Name;
 use crate::api::resource::Resource;
+use crate::base::tree::Value;
 
 pub use custom::CustomColumn;
 pub use duration::{human_duration, translate_timestamp};

@@ -1,13 +1,13 @@
 //! Rows of services, ingresses and what belongs to them (contract/printers.md §4, §6).
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::Row;
 use super::fields::{
     NONE, age, at, int, items, labels, len, load_balancer, more_than_three, name, or,
     selector_cell, text, text_cell, text_or, texts, with_group,
 };
+use crate::base::tree::Value;
 
 /// The row of a Service.
 pub(super) fn service(object: &Value, now: DateTime<Utc>) -> Row {

@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::Row;
 use super::duration::human_duration;
@@ -13,6 +12,7 @@ use super::fields::{
     NONE, UNSET, age, age_of, at, boolean, condition, deleting, int, items, labels, len,
     more_than_three, name, or, scalar, text, text_cell, text_or, texts, time, with_group,
 };
+use crate::base::tree::{Key, Value};
 
 /// The row of kinds that show only name and age.
 pub(super) fn name_and_age(object: &Value, now: DateTime<Utc>) -> Row {
@@ -96,7 +96,7 @@ pub(super) fn policy_binding(object: &Value, now: DateTime<Utc>) -> Row {
 /// A LabelSelector as Go's generated `String` prints it; upstream's cell is that.
 fn go_selector(selector: &Value) -> String {
     let mut out = String::from("&LabelSelector{MatchLabels:map[string]string{");
-    let mut labels: Vec<(&String, &Value)> = selector["matchLabels"]
+    let mut labels: Vec<(&Key, &Value)> = selector["matchLabels"]
         .as_object()
         .into_iter()
         .flatten()

@@ -1,13 +1,13 @@
 //! The pod's row: readiness, status and restarts as the containers tell (contract/printers.md §3).
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 
 use super::Row;
 use super::duration::translate_timestamp;
 use super::fields::{
     NONE, age, condition, condition_true, deleting, int, items, len, name, text, text_or, time,
 };
+use crate::base::tree::{Value, json};
 
 /// Restarts and when the last one was.
 #[derive(Clone, Copy, Default)]

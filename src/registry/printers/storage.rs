@@ -1,7 +1,6 @@
 //! Rows of volumes, claims and storage classes (contract/printers.md §4, §7).
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::Row;
 use super::fields::{
@@ -9,6 +8,7 @@ use super::fields::{
     text_or, texts,
 };
 use super::networking::with_default;
+use crate::base::tree::Value;
 
 /// Where old clients wrote the class.
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";

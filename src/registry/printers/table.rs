@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Column, Row};
 use crate::api::status::Status;
+use crate::base::tree::Value;
 
 /// What a row says of its object (`includeObject`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Rows of objects with everything that columns look at.
 
 use chrono::{DateTime, TimeZone, Utc};
-use serde_json::{Value, json};
 
 use super::*;
+use crate::base::tree::{Value, json};
 
 fn now() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 1, 1, 1, 0, 0)

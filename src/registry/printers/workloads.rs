@@ -1,7 +1,6 @@
 //! Rows of workloads and what scales or guards them (contract/printers.md §5).
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 
 use super::Row;
 use super::duration::human_duration;
@@ -9,6 +8,7 @@ use super::fields::{
     NONE, UNSET, age, age_of, at, condition_true, containers, deleting, int, items, labels, len,
     name, scalar, selector, selector_cell, text, text_cell, text_or, time, with_group,
 };
+use crate::base::tree::{Value, json};
 
 /// Cells, then containers and images of a pod template, then more cells.
 fn with_containers(mut cells: Vec<Value>, template: &Value, rest: Vec<Value>) -> Row {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri};
 use ipnet::IpNet;
 use rand::Rng as _;
-use serde_json::{Value, json};
 
 use super::families::family_of;
 use super::{Resource, held_addresses, is_headless, kind, needs_cluster_ip, refuse};
@@ -14,6 +13,7 @@ use crate::api::field::{FieldErrors, Path};
 use crate::api::options::{DeleteOptions, WriteOptions};
 use crate::api::resource::Resource as Row;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::registry::allocate::Allocation;
 use crate::registry::strategies::common::access::{arr_at, at, ensure_object, object_mut, str_at};
 use crate::registry::{Page, ReadVersion, Registry, Selection, Target, meta};

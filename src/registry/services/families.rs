@@ -1,9 +1,8 @@
 //! IP families and dual stack: what a service asked for, made complete for this cluster.
 
-use serde_json::{Value, json};
-
 use super::{is_headless, kind};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategies::common::access::{
     arr_at, at, ensure_object, is_zero, object_mut, opt_str_at, semantic_equal, str_at,
 };

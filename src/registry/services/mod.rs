@@ -13,11 +13,11 @@ mod families;
 mod node_ports;
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use crate::api::field::FieldErrors;
 use crate::api::names::GroupKind;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use crate::registry::allocate::{Allocation, Allocator};
 use crate::registry::strategies::common::access::{arr_at, at, bool_at, int_at, str_at};
 use crate::registry::{Registry, meta};

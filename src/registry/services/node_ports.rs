@@ -4,11 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use rand::Rng as _;
-use serde_json::{Value, json};
 
 use super::{Resource, held_ports, needs_health_check, needs_node_port, refuse};
 use crate::api::field::{FieldErrors, Path};
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::registry::Registry;
 use crate::registry::allocate::Allocation;
 use crate::registry::strategies::common::access::{

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::api::selector::label_value_problems;
+use crate::base::tree::{Map, Value, json};
 use crate::search::Hit;
 
 /// How every event in the log begins.
@@ -171,7 +171,7 @@ impl Shown<'_> {
     }
 
     /// The labels, as `own.yaml` documents them.
-    pub fn labels(&self) -> Map<String, Value> {
+    pub fn labels(&self) -> Map {
         let trace: ShownTrace<'_> =
             serde_json::from_str(&self.annotations.trace).unwrap_or_default();
         let (code, class) = match self.response_status.code {

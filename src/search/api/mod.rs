@@ -21,13 +21,13 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::names::{GroupKind, GroupResource};
 use crate::api::options::ListOptions;
 use crate::api::status::Status;
 use crate::audit::Recorder;
+use crate::base::tree::Value;
 use crate::request::negotiate;
 use crate::request::{ApiRequest, ApiResponse, RequestContext};
 use crate::search::index::PAGE_EVENTS_MAX;
@@ -328,10 +328,10 @@ fn status_of(error: SearchError) -> Status {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, Method, Uri};
-    use serde_json::json;
 
     use super::*;
     use crate::audit::metrics::Metrics;
+    use crate::base::tree::json;
     use crate::request::{Body, RequestInfo};
     use crate::search::IndexOptions;
 

@@ -1,9 +1,9 @@
 //! Items and pages in the negotiated form: JSON, YAML, Table, PartialObjectMetadata.
 
 use http::StatusCode;
-use serde_json::{Value, json};
 
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::request::negotiate::{self, Encoding, Negotiated, Transform, TransformKind};
 use crate::request::{ApiResponse, RequestContext};
 use crate::search::api::item::Item;

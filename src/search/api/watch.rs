@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use rand::Rng as _;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::options::ListOptions;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 use crate::request::negotiate::{Encoding, Negotiated, TransformKind};
 use crate::request::{ApiResponse, Body, ByteStream, RequestContext};
 use crate::search::api::item::Item;

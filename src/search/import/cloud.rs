@@ -2,7 +2,7 @@
 //!
 //! The entry has no stage, level or groups; it stands for a finished request.
 
-use serde_json::{Map, Value, json};
+use crate::base::tree::{Map, Value, json};
 
 /// Answers the event as one line of JSON.
 pub(super) fn event(entry: &str) -> Result<String, String> {

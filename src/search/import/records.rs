@@ -183,7 +183,7 @@ impl<'de> Visitor<'de> for &mut Items<'_> {
             if index > 0 {
                 text.push(',');
             }
-            text.push_str(&serde_json::Value::from(key.as_str()).to_string());
+            text.push_str(&crate::base::tree::Value::from(key.as_str()).to_string());
             text.push(':');
             text.push_str(value.get());
         }
@@ -204,7 +204,7 @@ mod tests {
     fn scanned(text: &str) -> Vec<String> {
         let mut out = Vec::new();
         let ended = scan(&mut text.as_bytes(), &mut |place, text| {
-            let text: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+            let text: crate::base::tree::Value = serde_json::from_slice(text).unwrap_or_default();
             out.push(format!("{place:?} {text}"));
             true
         });

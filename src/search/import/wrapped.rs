@@ -118,7 +118,11 @@ fn in_log_form(members: &[(Cow<'_, str>, &RawValue)]) -> Vec<u8> {
             continue;
         }
         out.push(b',');
-        out.extend_from_slice(serde_json::Value::from(&**key).to_string().as_bytes());
+        out.extend_from_slice(
+            crate::base::tree::Value::from(&**key)
+                .to_string()
+                .as_bytes(),
+        );
         out.push(b':');
         push_on_one_line(&mut out, value.get());
     }

@@ -61,7 +61,7 @@ async fn find(index: &Index, query: &str) -> Vec<String> {
 }
 
 fn name(hit: &Hit) -> String {
-    let tree: serde_json::Value = serde_json::from_slice(&hit.event).expect("JSON");
+    let tree: crate::base::tree::Value = serde_json::from_slice(&hit.event).expect("JSON");
     tree["auditID"]
         .as_str()
         .expect("an ID")

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tantivy::schema::{Field, Value as _};
 use tantivy::{SegmentReader, TantivyDocument};
 
 use crate::audit::event::REASON_ANNOTATION;
+use crate::base::tree::Value;
 use crate::search::query::compile::{Pattern, wildcard};
 use crate::search::query::filtered::{Check, Look};
 use crate::search::query::glob::Glob;

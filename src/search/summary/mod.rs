@@ -22,11 +22,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 use tantivy::TantivyDocument;
 use tantivy::schema::{Field, Value as _};
 use tantivy::store::StoreReader;
 
+use crate::base::tree::{Map, Value, json};
 use crate::search::document::KEY_MICROS_SHIFT;
 use crate::search::{Index, Search, SearchError};
 
@@ -106,7 +106,7 @@ fn groups(groups: &HashMap<Vec<String>, Tally>, spec: &Spec, examples: &mut Exam
         let key = key.map(|(key, value)| (key.name().to_string(), json!(value)));
         let (first, last) = tally.ends.unwrap_or_default();
         let mut group = json!({
-            "key": key.collect::<Map<String, Value>>(),
+            "key": key.collect::<Map>(),
             "requests": tally.timed.counts.requests,
             "failures": tally.timed.counts.failures,
             "first": time(first >> KEY_MICROS_SHIFT),
@@ -152,7 +152,7 @@ fn latency(durations: &Durations, percentiles: &[u64]) -> Option<Value> {
     let total = durations.sum();
     Some(json!({
         "min": min, "max": max, "mean": total / durations.count(), "total": total,
-        "percentiles": found.collect::<Map<String, Value>>(),
+        "percentiles": found.collect::<Map>(),
     }))
 }
 

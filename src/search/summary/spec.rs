@@ -1,9 +1,9 @@
 //! What a summary counts: `spec` of an AuditSummary.
 
 use chrono::{Duration, Utc};
-use serde_json::{Value, json};
 
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::search::query::{self, QueryError};
 use crate::search::summary::GROUPS_MAX;
 use crate::search::window::{Window, parse_duration, parse_time};

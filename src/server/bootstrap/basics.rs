@@ -1,12 +1,12 @@
 //! Namespaces, priority classes, config maps, APIServices and the identity lease.
 
 use chrono::{SecondsFormat, Utc};
-use serde_json::{Value, json};
 
 use super::{BootstrapOptions, ensure, now, object};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 const LEASE_SECONDS: u32 = 3600;
 const IDENTITY_LABEL: &str = "apiserver.kubernetes.io/identity";

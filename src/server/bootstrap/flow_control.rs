@@ -1,11 +1,10 @@
 //! Priority levels and flow schemas (contract/flow_control.md §2).
 
-use serde_json::{Value, json};
-
 use super::{now, object};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 const API_VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";

@@ -8,13 +8,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
-use serde_json::{Value, json};
 
 use super::basics::{PEER_ADDRESS, is_identity, leases};
 use super::{BootstrapOptions, ensure, now, object};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 const NAME: &str = "kubernetes";
 /// Who writes the status of the range, as upstream names its field manager.
@@ -197,16 +197,16 @@ async fn put(
     };
     if parts
         .iter()
-        .all(|part| stored.get(*part) == wanted.get(*part))
+        .all(|part| stored.get(*part) == wanted.get(part))
     {
         return Ok(());
     }
     let mut changed = (*stored).clone();
     if let (Some(changed), Some(wanted)) = (changed.as_object_mut(), wanted.as_object()) {
         for part in parts {
-            match wanted.get(*part) {
-                Some(value) => changed.insert((*part).to_string(), value.clone()),
-                None => changed.remove(*part),
+            match wanted.get(part) {
+                Some(value) => changed.insert((*part).into(), value.clone()),
+                None => changed.remove(part),
             };
         }
     }

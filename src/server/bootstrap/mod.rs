@@ -18,11 +18,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 /// How often namespaces and flow control objects are looked after.
 const KEEP_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,13 +1,13 @@
 //! Bootstrap roles and bindings: `policy.txt`, and bringing the cluster's up to it.
 
 use futures::{StreamExt, TryStreamExt};
-use serde_json::{Map, Value, json};
 
 use super::{CONCURRENCY, object};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
 use crate::authorization::rbac::{GROUP, PolicyRule, rule};
+use crate::base::tree::{Map, Value, json};
 
 const POLICY: &str = include_str!("policy.txt");
 const API_VERSION: &str = "rbac.authorization.k8s.io/v1";

@@ -1,13 +1,12 @@
 //! Roles of those who send audit events here: for each cluster a role that may post to `/audit/NAME`,
 //! bound to the user `audit-sender:NAME`, whose client certificate [`crate::server::senders`] makes.
 
-use serde_json::json;
-
 use super::{ensure, object};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::status::Status;
 use crate::authorization::rbac::GROUP;
+use crate::base::tree::json;
 use crate::search::ingest::LISTS_PATH;
 
 /// The user that a cluster's API server sends as.

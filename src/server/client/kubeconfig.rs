@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::Value;
 
 use super::Target;
+use crate::base::tree::Value;
 
 /// Why a kubeconfig cannot be used. The caller says which file it is.
 #[derive(Debug, thiserror::Error)]

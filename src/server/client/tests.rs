@@ -13,7 +13,6 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls_pki_types::PrivatePkcs8KeyDer;
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -23,6 +22,7 @@ use crate::audit::sink::Sink;
 use crate::audit::sink::buffered::BatchOptions;
 use crate::audit::sink::webhook::{Poster, WebhookOptions, WebhookSink};
 use crate::audit::{EventBytes, Stage};
+use crate::base::tree::Value;
 
 /// What a receiver does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

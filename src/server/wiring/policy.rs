@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::sinks::Sinks;
 use crate::audit::{Recorder, config_file};
 use crate::base::Tasks;
+use crate::base::tree::json;
 use crate::server::options::ServerOptions;
 
 /// How often the files are read again.
@@ -128,7 +128,7 @@ fn digest(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use crate::base::tree::Value;
 
     use super::*;
     use crate::audit::metrics::Metrics;

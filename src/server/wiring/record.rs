@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use serde_json::Value;
 
 use super::sinks::{self, OwnSink, Sinks};
 use crate::api::status::Status;
@@ -19,6 +18,7 @@ use crate::audit::sink::file::Rotation;
 use crate::audit::sink::log::{Format, LogOptions, LogSink};
 use crate::audit::{Recorder, Sink, config_file};
 use crate::base::Tasks;
+use crate::base::tree::Value;
 use crate::diagnose::api::{self, RecordApi};
 use crate::endpoints::Mount;
 use crate::request::{ApiRequest, ApiResponse, RequestContext, RequestInfo};

@@ -38,12 +38,12 @@ impl Keys {
     pub(super) fn token(&self, uid: &str, change: impl FnOnce(&mut Value)) -> String {
         let mut claims = claims(uid);
         change(&mut claims);
-        jwt::sign(&self.own, &claims).expect("a token")
+        jwt::sign(&self.own, &claims.into()).expect("a token")
     }
 
     /// A token that another server signed.
     pub(super) fn foreign(&self, uid: &str) -> String {
-        jwt::sign(&self.other, &claims(uid)).expect("a token")
+        jwt::sign(&self.other, &claims(uid).into()).expect("a token")
     }
 }
 

@@ -1,10 +1,9 @@
 //! The checks of the Pod Security standards (contract/admission.md §2a): pure functions of a pod.
 
-use serde_json::Value;
-
 use crate::admission::plugins::pod::containers;
 use crate::admission::plugins::{items, text};
 use crate::api::field::go_quote;
+use crate::base::tree::{Key, Value};
 
 /// Minor version of the policy; `u32::MAX` for `latest`.
 pub(super) type Minor = u32;
@@ -578,7 +577,7 @@ fn restricted_volumes(pod: &Value, _: Minor) -> Option<Violation> {
     let (mut names, mut kinds) = (Vec::new(), Vec::new());
     for volume in items(pod, "/spec/volumes") {
         let members = volume.as_object().into_iter().flatten();
-        let set: Vec<&String> = members
+        let set: Vec<&Key> = members
             .filter(|(key, value)| *key != "name" && !value.is_null())
             .map(|(key, _)| key)
             .collect();
@@ -659,7 +658,7 @@ fn run_as_user(pod: &Value, minor: Minor) -> Option<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn check(spec: Value, is_restricted: bool, minor: Minor) -> String {
         let pod = json!({"metadata": {}, "spec": spec});

@@ -5,7 +5,6 @@ mod checks;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use crate::admission::plugins::{forbidden, is_of, items, text};
 use crate::admission::{Admission, AdmissionPlugin, Operation};
@@ -13,6 +12,7 @@ use crate::api::field::{FieldErrors, Path};
 use crate::api::names::{GroupKind, GroupResource};
 use crate::api::objects::Objects;
 use crate::api::status::Status;
+use crate::base::tree::Value;
 use checks::{Minor, Violation, violations};
 
 const PREFIX: &str = "pod-security.kubernetes.io/";
@@ -364,7 +364,7 @@ mod tests {
     use super::*;
     use crate::admission::plugins::testing::Write;
     use crate::api::fake_objects::FakeObjects;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[tokio::test]
     async fn namespaces_decide() {

@@ -27,7 +27,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dashmap::DashMap;
-use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use self::usage::{Evaluator, Usage};
@@ -37,6 +36,7 @@ use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::quantity::Quantity;
 use crate::api::status::Status;
+use crate::base::tree::{Value, json};
 
 /// How often a charge is tried again when the quota changed under it.
 const RETRIES: u32 = 3;
@@ -248,7 +248,7 @@ fn requested(
 fn amounts(list: &Value) -> Usage {
     let members = list.as_object().into_iter().flatten();
     members
-        .filter_map(|(key, value)| Some((key.clone(), Quantity::parse(value.as_str()?).ok()?)))
+        .filter_map(|(key, value)| Some((key.to_string(), Quantity::parse(value.as_str()?).ok()?)))
         .collect()
 }
 

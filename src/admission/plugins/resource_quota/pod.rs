@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::amounts;
 use super::usage::Usage;
 use crate::admission::plugins::{items, text};
 use crate::api::quantity::Quantity;
+use crate::base::tree::Value;
 
 const TRACKED: [&str; 10] = [
     "cpu",

@@ -1,10 +1,9 @@
 //! Which objects a quota with scopes is about.
 
-use serde_json::{Value, json};
-
 use super::pod;
 use super::usage::{Evaluator, Kind};
 use crate::admission::plugins::{items, text};
+use crate::base::tree::{Value, json};
 
 /// Whether an object is in all scopes of a quota. Kinds without scopes are in none.
 pub(super) fn match_all(evaluator: &Evaluator, quota: &Value, object: &Value) -> bool {

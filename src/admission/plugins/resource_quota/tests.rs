@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::{ResourceQuota, pod};
 use crate::admission::AdmissionPlugin;
 use crate::admission::plugins::testing::Write;
 use crate::api::fake_objects::FakeObjects;
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects as _;
+use crate::base::tree::{Value, json};
 
 fn pod_of(spec: &Value) -> Value {
     json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec})

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::pod;
 use crate::admission::plugins::{items, text};
 use crate::admission::{Admission, Operation};
 use crate::api::quantity::Quantity;
+use crate::base::tree::Value;
 
 /// Amounts by resource name.
 pub(super) type Usage = BTreeMap<String, Quantity>;

@@ -357,9 +357,9 @@ fn statement(line: &[u8], path: &Path, number: u64) -> Option<Statement> {
     if !line.get(OWN_EVENT_AT..)?.starts_with(OWN_EVENT) {
         return None;
     }
-    let event: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let event: crate::base::tree::Value = serde_json::from_slice(line).ok()?;
     let value = event["annotations"][TRACE_ANNOTATION].as_str()?;
-    let value: serde_json::Value = serde_json::from_str(value).ok()?;
+    let value: crate::base::tree::Value = serde_json::from_str(value).ok()?;
     let lost = value["lost"].as_u64().unwrap_or(0);
     let text = |key: &str| value[key].as_str().unwrap_or("unknown").to_string();
     let message = if lost > 0 {

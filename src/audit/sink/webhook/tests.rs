@@ -1,10 +1,10 @@
 //! The sink with a scripted transport; `server::client` tests it with real connections.
 
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use super::*;
 use crate::audit::Stage;
+use crate::base::tree::Value;
 
 /// Refuses a number of posts, then takes all.
 #[derive(Default)]

@@ -1,12 +1,11 @@
 //! ValidatingAdmissionPolicyBinding and MutatingAdmissionPolicyBinding.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, at_mut, ensure_object, get, str_at};
 use super::super::common::names::{self, invalid_each};
 use super::super::common::{checks, selector};
 use super::rules;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const ACTIONS: [&str; 3] = ["Audit", "Deny", "Warn"];

@@ -1,11 +1,11 @@
 //! `clientConfig` of webhooks (admission and conversion): a URL or a service.
 
 use http::Uri;
-use serde_json::Value;
 
 use super::super::common::access::{at, i64_at, str_at};
 use super::super::common::names;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const FORM: &str = "; desired format: https://host[/path]";
 

@@ -7,9 +7,8 @@ pub mod policy;
 pub mod rules;
 pub mod webhook;
 
-use serde_json::Value;
-
 use super::common::access::{get, str_at};
+use crate::base::tree::Value;
 use crate::registry::strategy::Strategy;
 
 /// Names that are reserved for configurations from files.

@@ -1,7 +1,5 @@
 //! ValidatingAdmissionPolicy and MutatingAdmissionPolicy.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, at_mut, default_nil, ensure_object, get, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
@@ -10,6 +8,7 @@ use super::rules;
 use crate::admission::expressions::{PolicyEnv, compile_as};
 use crate::api::cel::{Env, Type, json_patch_type, object_type};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const ANNOTATIONS_MAX: usize = 20;

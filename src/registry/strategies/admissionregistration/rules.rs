@@ -1,13 +1,12 @@
 //! What webhooks and policies match: rules with operations, selectors, match conditions.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{arr_at, at, default_nil, get, items_mut, str_at};
 use super::super::common::names::{self, invalid_each};
 use super::super::common::{checks, selector};
 use crate::admission::expressions::compile_bool;
 use crate::api::cel::Env;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 
 const CONDITIONS_MAX: usize = 64;
 const SCOPES: [&str; 3] = ["*", "Cluster", "Namespaced"];

@@ -1,7 +1,5 @@
 //! MutatingWebhookConfiguration and ValidatingWebhookConfiguration.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, at_mut, default_nil, get, i64_at, items_mut, semantic_equal, str_at,
 };
@@ -9,6 +7,7 @@ use super::super::common::{checks, names};
 use super::{client_config, rules};
 use crate::admission::expressions::CONDITION_ENV;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const SIDE_EFFECTS: [&str; 2] = ["None", "NoneOnDryRun"];

@@ -1,7 +1,5 @@
 //! CustomResourceDefinition: defaults, stored versions and the rules of the object as a whole.
 
-use serde_json::{Value, json};
-
 use super::super::admissionregistration::client_config;
 use super::super::common::access::{
     arr_at, at, at_mut, default_nil, default_zero, ensure_object, get, is_true, semantic_equal,
@@ -11,6 +9,7 @@ use super::super::common::checks;
 use super::super::storage::volume_attachment::keep_metadata;
 use super::{names, schema, versions};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Says who approved an API in a protected group.

@@ -1,9 +1,8 @@
 //! Printer columns, the scale subresource and selectable fields of a CRD.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, get, str_at};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const FORMATS: [&str; 8] = [

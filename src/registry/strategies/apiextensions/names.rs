@@ -1,10 +1,9 @@
 //! The group and `spec.names` of a CRD.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, str_at};
 use super::super::common::names;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// The group: a DNS subdomain with at least one dot.
 pub fn validate_group(group: &str, path: &Path<'_>, errors: &mut FieldErrors) {

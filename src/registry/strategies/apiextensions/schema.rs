@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, entries_at, get, is_true, str_at};
 use super::structural;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 
@@ -447,7 +446,7 @@ fn collect_formats(node: &Value, found: &mut BTreeSet<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn texts(root: &Value) -> Vec<String> {
         let mut errors = FieldErrors::default();

@@ -1,10 +1,9 @@
 //! Structural schemas (contract/crd.md §2): every value has one type, and logical junctors only
 //! narrow what is declared outside of them.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, entries_at, get, is_true, str_at};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const EMBEDDED: &str = "x-kubernetes-embedded-resource";
 const INT_OR_STRING: &str = "x-kubernetes-int-or-string";

@@ -1,12 +1,11 @@
 //! `spec.versions` of a CRD and what its versions share: schema, subresources, columns, fields.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{arr_at, at, get, is_true, semantic_equal, str_at};
 use super::super::common::golang::{self, Field, Ty};
 use super::super::common::names;
 use super::{crd, extensions, schema};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::{Value, json};
 
 const WARNING_MAX: usize = 256;
 

@@ -1,13 +1,13 @@
 //! APIService (contract/crd.md §6).
 
 use base64::Engine;
-use serde_json::{Value, json};
 
 use super::super::common::access::{
     at, default_nil, ensure_object, get, i64_at, int_at, is_true, set_or_remove, str_at,
 };
 use super::super::common::names::{self, NameRule, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Metadata that a status write keeps.

@@ -1,10 +1,9 @@
 //! ControllerRevision: an immutable snapshot.
 
-use serde_json::Value;
-
 use super::super::common::access::at;
 use super::super::common::checks;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of ControllerRevision.

@@ -1,7 +1,5 @@
 //! DaemonSet. Its template generation, internal upstream, is an annotation on the wire.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     at, default_nil, default_zero, ensure_object, path_at, semantic_equal, str_at,
 };
@@ -15,6 +13,7 @@ use super::super::pod_spec::{defaults, template};
 use super::deployment::set_annotation;
 use super::workload;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";

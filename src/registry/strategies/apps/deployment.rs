@@ -1,7 +1,5 @@
 //! Deployment.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     at, default_nil, default_zero, ensure_object, i64_at, int_at, object_mut, path_at,
     semantic_equal, set_or_remove, str_at,
@@ -12,6 +10,7 @@ use super::super::common::gotypes::DEPLOYMENT_STRATEGY;
 use super::super::pod_spec::defaults;
 use super::workload;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of Deployment.

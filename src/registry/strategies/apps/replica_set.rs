@@ -1,12 +1,11 @@
 //! ReplicaSet.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, default_nil, ensure_object};
 use super::super::common::checks;
 use super::super::pod_spec::defaults;
 use super::workload;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of ReplicaSet.

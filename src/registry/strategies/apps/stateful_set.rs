@@ -1,7 +1,5 @@
 //! StatefulSet.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, at, at_mut, default_nil, default_zero, ensure_object, int_at, items_mut, object_mut,
     remove, semantic_equal, str_at,
@@ -17,6 +15,7 @@ use super::super::pod_spec::warnings::warn_claim_spec;
 use super::super::pod_spec::{defaults, template};
 use super::workload;
 use crate::api::field::{ErrorType, FieldErrors, Path, print_value};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const UPDATE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
@@ -153,7 +152,7 @@ fn validate_spec(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
                 .get("metadata")
                 .map(|m| str_at(m, "name"))
                 .unwrap_or_default();
-            serde_json::json!({"name": name, "persistentVolumeClaim": {"claimName": name}})
+            crate::base::tree::json!({"name": name, "persistentVolumeClaim": {"claimName": name}})
         })
         .collect();
     let volumes: Vec<(&str, &Value)> = claims.iter().map(|v| (str_at(v, "name"), v)).collect();
@@ -240,7 +239,7 @@ fn validate_create_only(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors)
 fn validate_update(spec: &Value, old: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
     let names = |v: &Value| -> Vec<String> {
         let members = v.as_object().into_iter().flatten();
-        members.map(|(name, _)| name.clone()).collect()
+        members.map(|(name, _)| name.to_string()).collect()
     };
     let changed = names(spec)
         .iter()

@@ -1,13 +1,12 @@
 //! What the workloads share: selectors that match their templates, pods that always restart, status
 //! counters, warnings.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, i64_at, int_at, path_at, semantic_equal, str_at};
 use super::super::common::checks;
 use super::super::common::selector;
 use super::super::pod_spec::{template, warnings};
 use crate::api::field::{ErrorType, FieldErrors, Path, print_value};
+use crate::base::tree::Value;
 
 const MISMATCH: &str = "`selector` does not match template `labels`";
 

@@ -1,11 +1,10 @@
 //! The JSON texts in the annotations of autoscaling/v1: metrics in v1's own field names and order,
 //! the behavior in Go field names.
 
-use serde_json::{Map, Value, json};
-
 use super::super::common::access::{arr_at, at, get, str_at};
 use super::super::common::golang::{self, Field, Ty};
 use super::super::common::selector;
+use crate::base::tree::{Map, Value, json};
 
 const POLICY: &[Field] = &[
     ("Type", "type", Ty::Str),

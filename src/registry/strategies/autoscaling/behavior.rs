@@ -1,12 +1,11 @@
 //! `spec.behavior`: defaults and rules of scaling up and down.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, at_mut, default_nil, ensure_object, get, i64_at, int_at,
 };
 use super::super::common::{checks, resources};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 
 const WINDOW_MAX: i64 = 3600;
 const PERIOD_MAX: i64 = 1800;

@@ -1,12 +1,11 @@
 //! Conversion between autoscaling/v1 and v2 in place. What v1 has no fields for travels in four
 //! annotations ([`super::annotations`]); annotations that cannot be read are dropped.
 
-use serde_json::{Map, Value, json};
-
 use super::super::common::access::{
     arr_at, at, ensure_object, get, i64_at, int_at, remove, str_at,
 };
 use super::annotations;
+use crate::base::tree::{Map, Value, json};
 
 /// Annotation with the metrics other than CPU utilization.
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
@@ -125,7 +124,7 @@ fn cpu_target(metric: &Value) -> Option<i64> {
     i64_at(get(resource, "target"), "averageUtilization")
 }
 
-fn status_to_v1(status: &mut Value, carried: &mut Map<String, Value>) {
+fn status_to_v1(status: &mut Value, carried: &mut Map) {
     let current = remove(status, "currentMetrics").unwrap_or_default();
     let current = current.as_array().map_or(&[][..], Vec::as_slice);
     let percent = current.iter().find_map(|metric| {
@@ -156,7 +155,7 @@ fn status_to_v1(status: &mut Value, carried: &mut Map<String, Value>) {
 }
 
 /// Removes the four annotations and answers them; an emptied map goes too.
-fn take_annotations(object: &mut Value) -> Map<String, Value> {
+fn take_annotations(object: &mut Value) -> Map {
     let mut taken = Map::new();
     let Some(metadata) = object.get_mut("metadata") else {
         return taken;
@@ -169,7 +168,7 @@ fn take_annotations(object: &mut Value) -> Map<String, Value> {
     };
     for name in [METRICS, CURRENT_METRICS, CONDITIONS, BEHAVIOR] {
         if let Some(value) = all.remove(name) {
-            taken.insert(name.to_owned(), value);
+            taken.insert(name.into(), value);
         }
     }
     if all.is_empty() {

@@ -1,7 +1,5 @@
 //! HorizontalPodAutoscaler in both versions.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, default_nil, ensure_object, get, i64_at, int_at, set_or_remove, str_at,
 };
@@ -9,6 +7,7 @@ use super::super::common::checks;
 use super::super::common::names;
 use super::{behavior, convert, metrics};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of autoscaling/v2.

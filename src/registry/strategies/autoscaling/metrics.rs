@@ -1,12 +1,11 @@
 //! `spec.metrics`: the five metric sources.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, get, i64_at, str_at};
 use super::super::common::names::{self, invalid_each};
 use super::super::common::resources;
 use super::hpa::validate_reference;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const TYPES: [&str; 5] = [
     "ContainerResource",

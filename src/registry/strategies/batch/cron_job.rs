@@ -1,7 +1,5 @@
 //! CronJob.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     at, default_nil, default_zero, ensure_object, opt_str_at, path_at, str_at,
 };
@@ -10,6 +8,7 @@ use super::super::common::selector;
 use super::super::pod_spec::{defaults, warnings};
 use super::{cron, job_policies, job_spec};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// 63 minus the 11 characters that job names add.

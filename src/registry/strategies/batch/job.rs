@@ -1,7 +1,5 @@
 //! Job: generated selectors and labels, immutability.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, default_nil, ensure_object, i64_at, int_at, is_true, is_zero, items_mut,
     object_mut, path_at, semantic_equal, set_or_remove, str_at,
@@ -16,6 +14,7 @@ use super::super::common::selector;
 use super::super::pod_spec::{defaults, warnings};
 use super::{job_policies, job_spec, job_status};
 use crate::api::field::{ErrorType, FieldErrors, Path, print_value};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{DeletionRules, Strategy, WriteContext};
 
 const ORPHAN_WARNING: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
@@ -141,11 +140,13 @@ fn generate_selector(object: &mut Value) {
     let meta = ensure_object(ensure_object(spec, "template"), "metadata");
     let labels = object_mut(ensure_object(meta, "labels"));
     for (key, value) in generated_labels(&name, &uid) {
-        labels.entry(key).or_insert_with(|| value.into());
+        labels.entry(key.into()).or_insert_with(|| value.into());
     }
     let selector = ensure_object(spec, "selector");
     let match_labels = object_mut(ensure_object(selector, "matchLabels"));
-    match_labels.entry(UID_LABEL).or_insert_with(|| json!(uid));
+    match_labels
+        .entry(UID_LABEL.into())
+        .or_insert_with(|| json!(uid));
 }
 
 fn validate_create(object: &Value, errors: &mut FieldErrors) {

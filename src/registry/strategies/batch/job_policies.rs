@@ -1,13 +1,12 @@
 //! Pod failure policy and success policy of a Job.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, as_i64, at, at_mut, default_zero, i64_at, items_mut, opt_str_at, path_at, str_at,
 };
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const RULES_MAX: usize = 20;
 const EXIT_CODES_MAX: usize = 255;

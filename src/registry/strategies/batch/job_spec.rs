@@ -1,7 +1,5 @@
 //! JobSpec, also of the template of a CronJob.
 
-use serde_json::Value;
-
 use super::super::apps::workload;
 use super::super::common::access::{at, i64_at, int_at, opt_str_at, path_at, str_at};
 use super::super::common::checks;
@@ -12,6 +10,7 @@ use super::super::common::selector;
 use super::super::pod_spec::{template, warnings};
 use super::job_policies;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 
 const PARALLELISM_MAX: i64 = 100_000;
 const COMPLETIONS_SOFT: i64 = 100_000;

@@ -1,11 +1,10 @@
 //! `jobs/status`. Most rules look only when the fields they are about changed.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, int_at, is_true, path_at, str_at};
 use super::super::common::checks;
 use super::job_policies::count_indexes;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const COUNTERS: [&str; 5] = ["active", "succeeded", "failed", "ready", "terminating"];
 const TERMINAL: [&str; 2] = ["Complete", "Failed"];

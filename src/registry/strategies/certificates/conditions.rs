@@ -1,11 +1,10 @@
 //! Conditions of a CSR: who may set which, their times and rules.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{arr_at, at, get, str_at};
 use super::super::common::diff;
 use super::super::common::golang::{self, Field, Ty};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 
 const CONDITION: &[Field] = &[
     ("Type", "type", Ty::Str),

@@ -1,13 +1,12 @@
 //! CertificateSigningRequest and its approval and status subresources (contract/verbs.md §13d).
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, ensure_object, get, i64_at, remove, set_or_remove, str_at,
 };
 use super::super::common::names::{self, NameRule};
 use super::{conditions, request};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// The signer that only the removed beta API accepted.

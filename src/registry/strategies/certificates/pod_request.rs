@@ -1,10 +1,9 @@
 //! PodCertificateRequest (off by default).
 
-use serde_json::Value;
-
 use super::super::common::access::{at, get, i64_at, semantic_equal, str_at};
 use super::super::common::names::{self, invalid_each};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Longest UID, in bytes.
@@ -93,7 +92,7 @@ fn validate_spec(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn requests() {

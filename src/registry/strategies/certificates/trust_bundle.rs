@@ -1,12 +1,11 @@
 //! ClusterTrustBundle (off by default).
 
-use serde_json::Value;
-
 use super::super::common::access::{at, get, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, NameRule, invalid_each};
 use super::{csr, pem};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of ClusterTrustBundle.

@@ -2,10 +2,10 @@
 //!
 //! Missing and `null` are one; strings and lists have empty as their zero.
 
-use serde_json::{Map, Value};
+use crate::base::tree::{Map, Value};
 
 /// A JSON object.
-pub type Object = Map<String, Value>;
+pub type Object = Map;
 
 /// What a missing member reads as.
 pub static NULL: Value = Value::Null;
@@ -123,9 +123,7 @@ pub fn object_mut(value: &mut Value) -> &mut Object {
 
 /// The object `key`, made if missing.
 pub fn ensure_object<'a>(value: &'a mut Value, key: &str) -> &'a mut Value {
-    let member = object_mut(value)
-        .entry(key.to_owned())
-        .or_insert(Value::Null);
+    let member = object_mut(value).entry(key.into()).or_insert(Value::Null);
     object_mut(member);
     member
 }
@@ -147,14 +145,14 @@ pub fn items_mut<'a>(value: &'a mut Value, key: &str) -> impl Iterator<Item = &'
 /// Fills `key` when missing or null (a nil pointer).
 pub fn default_nil(value: &mut Value, key: &str, default: impl Into<Value>) {
     if at(value, key).is_none() {
-        object_mut(value).insert(key.to_owned(), default.into());
+        object_mut(value).insert(key.into(), default.into());
     }
 }
 
 /// Fills `key` when missing, null or zero (a plain Go field).
 pub fn default_zero(value: &mut Value, key: &str, default: impl Into<Value>) {
     if is_zero(value.get(key)) {
-        object_mut(value).insert(key.to_owned(), default.into());
+        object_mut(value).insert(key.into(), default.into());
     }
 }
 
@@ -167,7 +165,7 @@ pub fn remove(value: &mut Value, key: &str) -> Option<Value> {
 pub fn set_or_remove(value: &mut Value, key: &str, member: Option<Value>) {
     match member {
         Some(member) => {
-            object_mut(value).insert(key.to_owned(), member);
+            object_mut(value).insert(key.into(), member);
         }
         None => {
             remove(value, key);
@@ -213,7 +211,7 @@ fn empty_container(value: Option<&Value>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn null_is_missing() {

@@ -1,10 +1,9 @@
 //! Small checks that many kinds share: numbers, enumerations, immutability, paths, label maps.
 
-use serde_json::Value;
-
 use super::access::{as_i64, at, i64_at, semantic_equal, str_at};
 use super::names::{self, invalid_each};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// Upstream's text for an immutable field.
 pub const IMMUTABLE: &str = "field is immutable";
@@ -180,7 +179,7 @@ pub fn int_or_percent_value(value: Option<&Value>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn int_or_percent_texts() {

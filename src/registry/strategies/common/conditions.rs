@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde_json::Value;
 
 use super::access::{arr_at, int_at, is_zero, str_at};
 use super::names::{self, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const STATUSES: [&str; 3] = ["False", "True", "Unknown"];
 const REASON_MAX: usize = 1024;
@@ -70,7 +70,7 @@ fn validate_condition(condition: &Value, path: &Path<'_>, errors: &mut FieldErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn conditions() {

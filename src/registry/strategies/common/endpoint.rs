@@ -2,12 +2,11 @@
 
 use std::net::IpAddr;
 
-use serde_json::Value;
-
 use super::access::{at, int_at, str_at};
 use super::names::{self, invalid_each};
 use super::net::parse_ip;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// The protocols of ports, sorted.
 pub const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];

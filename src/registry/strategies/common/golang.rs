@@ -4,11 +4,10 @@
 //! [`Field`] tables (in [`super::gotypes`]) say how a struct is laid out; [`compact`] and
 //! [`indented`] print a tree by them.
 
-use serde_json::Value;
-
 use super::access::is_zero;
 use super::selector;
 use crate::api::field::escape_html;
+use crate::base::tree::Value;
 
 /// How a Go field is printed.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +147,7 @@ impl Printer {
             Value::Object(map) => {
                 let ordered = first
                     .iter()
-                    .filter_map(|k| map.get_key_value(*k))
+                    .filter_map(|k| map.get_key_value(k))
                     .chain(map.iter().filter(|(k, _)| !first.contains(&k.as_str())));
                 self.block('{', '}', ordered, |p, (key, v)| {
                     p.key(key);
@@ -250,7 +249,7 @@ fn collect<'a>(
 mod tests {
     use super::super::gotypes;
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn forms() {

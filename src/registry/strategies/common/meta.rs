@@ -3,12 +3,11 @@
 //! The registry calls these for every write; strategies of templates use [`labels`](super::checks::labels)
 //! and [`validate_annotations`].
 
-use serde_json::Value;
-
 use super::access::{arr_at, at, int_at, is_true, opt_str_at, str_at, strings_at};
 use super::checks::{self, IMMUTABLE};
 use super::names::{self, NameRule, invalid_each};
 use crate::api::field::{ErrorType, FieldErrors, Path, print_value};
+use crate::base::tree::Value;
 
 const ANNOTATIONS_MAX_BYTES: usize = 262_144;
 const MANAGER_MAX_BYTES: usize = 128;
@@ -320,7 +319,7 @@ pub fn validate_field_manager(manager: &str, path: &Path<'_>, errors: &mut Field
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn check(meta: Value) -> String {
         let mut errors = FieldErrors::default();

@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use super::access::{Object, arr_at, entries_at, obj_at, str_at};
 use super::names::{self, invalid_each};
 use crate::api::field::{ErrorType, FieldErrors, Path, go_quote};
+use crate::base::tree::Value;
 
 const NANO: i128 = 1_000_000_000;
 
@@ -400,7 +399,7 @@ fn validate_claims(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn quantities() {

@@ -1,11 +1,10 @@
 //! `metav1.LabelSelector`: validation (contract/validation.md §A5) and matching.
 
-use serde_json::Value;
-
 use super::access::{Object, arr_at, obj_at, str_at, strings_at};
 use super::checks;
 use super::names::{self, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// Validates a selector at `path`. A missing selector is valid.
 pub fn validate_label_selector(
@@ -124,7 +123,7 @@ pub fn print(selector: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn matching() {

@@ -1,9 +1,8 @@
 //! Lease.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, ensure_object, get, i64_at, remove};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Members of a gate that is off: dropped unless the stored object has them.

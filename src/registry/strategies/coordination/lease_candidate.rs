@@ -1,11 +1,10 @@
 //! LeaseCandidate (off by default).
 
-use serde_json::Value;
-
 use super::super::common::access::{at, get, semantic_equal, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, NameRule, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of LeaseCandidate.

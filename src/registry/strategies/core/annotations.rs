@@ -1,14 +1,13 @@
 //! Annotations of pods that mean something: mirror pods, deletion cost, seccomp and AppArmor profiles
 //! of the times before fields (contract/validation.md §B3).
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, at_mut, ensure_object, items_mut, object_mut, opt_str_at, path_at, str_at,
     strings_at,
 };
 use super::super::common::checks;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 
 /// Marks a pod as the API's image of a kubelet's static pod.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";

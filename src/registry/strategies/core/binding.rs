@@ -1,9 +1,8 @@
 //! Binding: what a scheduler posts to bind a pod to a node.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, str_at};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of Binding.

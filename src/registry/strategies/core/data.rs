@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 
 use super::super::common::access::{
     at, default_zero, ensure_object, entries_at, is_true, object_mut, path_at, remove,
@@ -13,6 +12,7 @@ use super::super::common::names::{config_map_key, invalid_each};
 use super::tls;
 use crate::api::field::{FieldErrors, Path};
 use crate::api::schema::go_json;
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const MAX_BYTES: usize = 1024 * 1024;
@@ -258,7 +258,7 @@ fn reduce_secrets(object: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn check(object: &Value, old: Option<&Value>) -> String {
         let mut errors = FieldErrors::default();

@@ -1,12 +1,11 @@
 //! Endpoints.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, default_zero, items_mut, semantic_equal, str_at};
 use super::super::common::endpoint;
 use super::super::common::names::{self, invalid_each};
 use super::super::common::net;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";

@@ -1,10 +1,9 @@
 //! Event of the core group.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, is_zero, str_at};
 use super::super::common::names::{self, NameRule, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{DeletionRules, Strategy, WriteContext};
 
 const TEXT_MAX: usize = 128;
@@ -93,7 +92,7 @@ fn validate_timed(event: &Value, reporter: &str, errors: &mut FieldErrors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn namespaces_agree() {

@@ -1,7 +1,5 @@
 //! LimitRange.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     Object, arr_at, at, ensure_object, entries_at, items_mut, obj_at, object_mut, path_at, str_at,
 };
@@ -10,6 +8,7 @@ use super::super::common::resources::{
     self, nanos, quantity_text, validate_container_resource_name, validate_resource_name,
 };
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const TYPES: [&str; 3] = ["Pod", "Container", "PersistentVolumeClaim"];
@@ -236,7 +235,7 @@ fn validate_ratio(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn check(limit: Value) -> String {
         let mut object = json!({"spec": {"limits": [limit]}});

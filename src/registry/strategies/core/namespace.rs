@@ -1,13 +1,12 @@
 //! Namespace: its own finalizers, its phase, the label with its name.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, default_zero, ensure_object, object_mut, path_at, set_or_remove, str_at,
 };
 use super::super::common::meta::validate_kube_finalizer;
 use super::super::common::names::{self, NameRule, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";

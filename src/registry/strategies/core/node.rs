@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, entries_at, is_zero, object_mut, path_at, remove, semantic_equal, str_at,
 };
@@ -12,6 +10,7 @@ use super::super::common::names::{self, invalid_each};
 use super::super::common::net;
 use super::super::common::resources::validate_quantity_value;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];

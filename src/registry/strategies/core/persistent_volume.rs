@@ -1,7 +1,5 @@
 //! PersistentVolume.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, default_nil, default_zero, ensure_object, entries_at, obj_at, object_mut,
     opt_str_at, path_at, semantic_equal, str_at,
@@ -17,6 +15,7 @@ use super::super::pod_spec::volumes::validate_host_path;
 use super::super::pod_spec::{volume_sources, warnings as pod_warnings};
 use super::pv_source::PERSISTENT_VOLUME_SOURCE;
 use crate::api::field::{FieldErrors, Path, print_value};
+use crate::base::tree::{Value, json};
 use crate::registry::meta;
 use crate::registry::strategy::{Strategy, WriteContext};
 

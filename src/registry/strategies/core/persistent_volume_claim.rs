@@ -1,7 +1,5 @@
 //! PersistentVolumeClaim.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     at, default_nil, default_zero, ensure_object, entries_at, object_mut, path_at, remove,
     semantic_equal, str_at,
@@ -15,6 +13,7 @@ use super::super::pod_spec::claims::validate_pvc_spec;
 use super::super::pod_spec::warnings::warn_claim_spec;
 use super::persistent_volume::warn_annotations;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";

@@ -1,7 +1,6 @@
 //! Pod: creation and the dispatch of its subresources.
 
 use chrono::{SecondsFormat, Utc};
-use serde_json::{Value, json};
 
 use super::super::common::access::{
     arr_at, at, at_mut, ensure_object, get, int_at, object_mut, path_at, str_at,
@@ -9,6 +8,7 @@ use super::super::common::access::{
 use super::super::pod_spec::{Owner, defaults, validate_pod_spec, warnings};
 use super::{annotations, pod_ephemeral, pod_resize, pod_status, pod_update};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of Pod.

@@ -1,7 +1,5 @@
 //! `pods/ephemeralcontainers`: adding debug containers to a running pod.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, at, ensure_object, semantic_equal, set_or_remove, str_at,
 };
@@ -11,6 +9,7 @@ use super::super::common::gotypes::EPHEMERAL_CONTAINER;
 use super::annotations::{self, MIRROR, annotation};
 use super::pod::{spec_of, validate_annotations_and_spec};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// Takes only the ephemeral containers from the body.
 pub fn prepare(new: &mut Value, old: &Value) {

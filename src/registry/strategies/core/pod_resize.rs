@@ -1,7 +1,5 @@
 //! `pods/resize`: changing cpu and memory of a running pod.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, at, ensure_object, items_mut, obj_at, object_mut, path_at, remove, semantic_equal,
     set_or_remove, str_at,
@@ -11,6 +9,7 @@ use super::super::pod_spec::defaults::qos_class;
 use super::annotations::{self, MIRROR, annotation};
 use super::pod::{spec_of, validate_annotations_and_spec};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const LISTS: [&str; 2] = ["containers", "initContainers"];
 

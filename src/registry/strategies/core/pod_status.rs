@@ -1,7 +1,5 @@
 //! `pods/status`.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, at, ensure_object, int_at, is_zero, object_mut, path_at, str_at,
 };
@@ -13,6 +11,7 @@ use super::super::pod_spec::containers::is_sidecar;
 use super::annotations;
 use super::pod::spec_of;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 
 const SYSTEM_CONDITIONS: [&str; 8] = [
     "PodScheduled",

@@ -1,10 +1,9 @@
 //! PodTemplate.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, ensure_object};
 use super::super::pod_spec::{defaults, template, warnings};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of PodTemplate.

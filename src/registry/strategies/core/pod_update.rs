@@ -1,7 +1,5 @@
 //! Update of a Pod: nearly everything is immutable (contract/validation.md §B3).
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, at, i64_at, int_at, items_mut, obj_at, object_mut, path_at, remove, semantic_equal,
     set_or_remove, str_at,
@@ -13,6 +11,7 @@ use super::super::pod_spec::placement;
 use super::annotations;
 use super::pod::{spec_of, validate_annotations_and_spec, validate_image_spaces};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 
 const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 const REQUIRED_AFFINITY: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -255,8 +254,8 @@ fn validate_node_affinity(new: &Value, old: &Value, path: &Path<'_>, errors: &mu
 mod tests {
     use super::super::pod::PodStrategy;
     use super::*;
+    use crate::base::tree::json;
     use crate::registry::strategy::Strategy;
-    use serde_json::json;
 
     fn pod() -> Value {
         let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i:1", "resources": {}}]}});

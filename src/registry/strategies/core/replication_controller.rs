@@ -1,7 +1,5 @@
 //! ReplicationController.
 
-use serde_json::{Value, json};
-
 use super::super::apps::workload;
 use super::super::common::access::{
     arr_at, at, default_nil, ensure_object, int_at, is_true, is_zero, obj_at, object_mut, path_at,
@@ -10,6 +8,7 @@ use super::super::common::checks;
 use super::super::common::selector;
 use super::super::pod_spec::{defaults, template};
 use crate::api::field::{FieldErrors, Path, print_value};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{DeletionRules, Strategy, WriteContext};
 
 /// Rules of ReplicationController.

@@ -1,7 +1,5 @@
 //! ResourceQuota: names and amounts of what is limited, and scopes.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{arr_at, at, entries_at, obj_at, path_at, str_at};
 use super::super::common::checks::IMMUTABLE;
 use super::super::common::golang;
@@ -9,6 +7,7 @@ use super::super::common::resources::{
     is_huge_page, nanos, quantity_text, validate_quantity_value, validate_resource_name,
 };
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const QUOTA_RESOURCES: [&str; 19] = [

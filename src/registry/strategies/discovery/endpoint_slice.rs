@@ -1,7 +1,5 @@
 //! EndpointSlice.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, at, default_nil, items_mut, obj_at, opt_str_at, remove, semantic_equal, str_at,
     strings_at,
@@ -10,6 +8,7 @@ use super::super::common::endpoint::{self, PROTOCOLS};
 use super::super::common::names::{self, invalid_each};
 use super::super::common::{checks, net};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const ADDRESS_TYPES: [&str; 3] = ["FQDN", "IPv4", "IPv6"];
@@ -231,7 +230,7 @@ fn validate_ports(object: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn check(object: &Value, old: Option<&Value>) -> String {
         let mut errors = FieldErrors::default();

@@ -1,8 +1,7 @@
 //! Conversion of Event between core/v1 and events.k8s.io/v1: the same members under other names.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{at, int_at, object_mut, remove, str_at};
+use crate::base::tree::{Value, json};
 
 /// Names in core/v1 and in events.k8s.io/v1.
 const NAMES: [(&str, &str); 7] = [
@@ -30,7 +29,7 @@ pub fn to_core(object: &mut Value) {
         ("reportingComponent", json!("")),
         ("reportingInstance", json!("")),
     ] {
-        object_mut(object).entry(key).or_insert(empty);
+        object_mut(object).entry(key.into()).or_insert(empty);
     }
     drop_zero_count(object, "count");
 }
@@ -52,14 +51,14 @@ pub fn to_events(object: &mut Value) {
         ("deprecatedLastTimestamp", Value::Null),
         ("eventTime", Value::Null),
     ] {
-        object_mut(object).entry(key).or_insert(empty);
+        object_mut(object).entry(key.into()).or_insert(empty);
     }
     drop_zero_count(object, "deprecatedCount");
 }
 
 fn rename(object: &mut Value, from: &str, to: &str) {
     if let Some(value) = remove(object, from) {
-        object_mut(object).insert(to.to_owned(), value);
+        object_mut(object).insert(to.into(), value);
     }
 }
 

@@ -1,13 +1,12 @@
 //! Event. Rules are those of the core form; events.k8s.io adds the strict ones.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, get, int_at, str_at};
 use super::super::common::checks;
 use super::super::common::golang::{self, Field, Ty};
 use super::super::common::names::{self, NameRule, invalid_each};
 use super::convert;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{DeletionRules, Strategy, WriteContext};
 
 const TEXT_MAX: usize = 128;

@@ -1,7 +1,5 @@
 //! FlowSchema.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, at, default_zero, ensure_object, get, int_at, items_mut, remove, semantic_equal, str_at,
 };
@@ -10,6 +8,7 @@ use super::super::common::names::{self, invalid_each};
 use super::super::storage::volume_attachment::keep_metadata;
 use super::{rules, validate_conditions};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::flowcontrol::mandatory;
 use crate::registry::strategy::{Strategy, WriteContext};
 

@@ -4,10 +4,9 @@ pub mod flow_schema;
 pub mod priority_level;
 pub mod rules;
 
-use serde_json::Value;
-
 use super::common::access::{arr_at, get, str_at};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::Strategy;
 
 /// The strategy of a kind of the group.

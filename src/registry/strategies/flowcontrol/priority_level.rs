@@ -1,7 +1,5 @@
 //! PriorityLevelConfiguration.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     at, at_mut, default_nil, default_zero, ensure_object, get, i64_at, int_at, remove,
     semantic_equal, str_at,
@@ -10,6 +8,7 @@ use super::super::common::golang::{self, Field, Ty};
 use super::super::storage::volume_attachment::keep_metadata;
 use super::validate_conditions;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::flowcontrol::mandatory;
 use crate::registry::strategy::{Strategy, WriteContext};
 
@@ -150,7 +149,7 @@ fn validate_mandatory(name: &str, spec: &Value, path: &Path<'_>, errors: &mut Fi
         "exempt" => {
             let mut rest = spec.clone();
             remove(&mut rest, "exempt");
-            let fixed = serde_json::json!({"type": "Exempt"});
+            let fixed = crate::base::tree::json!({"type": "Exempt"});
             if semantic_equal(Some(&rest), Some(&fixed)) {
                 return;
             }

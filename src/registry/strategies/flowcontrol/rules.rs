@@ -1,10 +1,9 @@
 //! `spec.rules` of a FlowSchema: whom and what it matches.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, get, is_true, str_at};
 use super::super::common::names::{self, invalid_each};
 use crate::api::field::{ErrorType, FieldErrors, Path, print_value};
+use crate::base::tree::Value;
 
 const VERBS: [&str; 9] = [
     "create",

@@ -1,10 +1,9 @@
 //! Strategies of the internal.apiserver.k8s.io group (off by default).
 
-use serde_json::{Value, json};
-
 use super::common::access::{arr_at, get, opt_str_at, str_at};
 use super::common::names;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// The strategy of a kind of the group.

@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{arr_at, at, semantic_equal, str_at};
 use super::super::common::checks::IMMUTABLE;
 use super::super::common::golang::{self, Field, Ty};
 use super::super::common::names::{self, NameRule, invalid_each};
 use super::super::common::net;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const PARENT: &[Field] = &[

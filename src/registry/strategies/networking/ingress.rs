@@ -1,7 +1,5 @@
 //! Ingress.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, default_nil, ensure_object, int_at, opt_str_at, path_at, str_at,
 };
@@ -10,6 +8,7 @@ use super::super::common::names::{self, invalid_each};
 use super::super::common::net::{parse_ip, warn_ip};
 use super::ingress_class::validate_typed_reference;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";

@@ -1,11 +1,10 @@
 //! IngressClass.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, default_nil, opt_str_at, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, domain_prefixed_path, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const CONTROLLER_MAX: usize = 250;
@@ -91,7 +90,7 @@ pub fn validate_typed_reference(reference: &Value, path: &Path<'_>, errors: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn parameters() {

@@ -1,13 +1,12 @@
 //! NetworkPolicy.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, as_i64, at, default_nil, ensure_object, i64_at, is_zero, items_mut, object_mut, str_at,
 };
 use super::super::common::selector::validate_label_selector;
 use super::super::common::{checks, net};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules, the member with their peers.

@@ -1,12 +1,11 @@
 //! RuntimeClass.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, entries_at, get, str_at, strings_at};
 use super::super::common::names::{self, invalid_each};
 use super::super::common::{checks, resources};
 use super::super::pod_spec::{placement, warnings};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategies::common::golang::{self, Field, Ty};
 use crate::registry::strategy::{Strategy, WriteContext};
 

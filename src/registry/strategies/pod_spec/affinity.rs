@@ -1,11 +1,10 @@
 //! Node affinity, pod affinity and pod anti-affinity.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, int_at, obj_at, str_at};
 use super::super::common::names::{self, invalid_each};
 use super::super::common::selector::validate_label_selector;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";

@@ -1,7 +1,5 @@
 //! `resourceClaims` of a pod, and the spec of persistent volume claims that pods and stateful sets embed.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, opt_str_at, path_at, str_at};
 use super::super::common::golang;
 use super::super::common::gotypes::POD_RESOURCE_CLAIM;
@@ -9,6 +7,7 @@ use super::super::common::names::{self, invalid_each};
 use super::super::common::resources;
 use super::super::common::selector::validate_label_selector;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 
 const ACCESS_MODES: [&str; 4] = [
     "ReadOnlyMany",

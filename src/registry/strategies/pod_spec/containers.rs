@@ -1,13 +1,12 @@
 //! Containers, init containers and ephemeral containers.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, is_zero, opt_str_at, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use super::super::common::resources;
 use super::{Scope, env, mounts, ports, probes, security};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const TERMINATION_POLICIES: [&str; 2] = ["File", "FallbackToLogsOnError"];
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];

@@ -1,8 +1,6 @@
 //! Defaults of pod specs (contract/defaults.md §2): what every spec gets, what only Pods get, and what
 //! gates that are off drop.
 
-use serde_json::{Map, Value, json};
-
 use super::super::common::access::{
     arr_at, at, at_mut, default_nil, default_zero, ensure_object, int_at, is_true, items_mut,
     obj_at, object_mut, path_at, remove, str_at,
@@ -11,6 +9,7 @@ use super::super::common::resources::{format_nanos, is_huge_page, is_overcommit_
 use super::containers::is_sidecar;
 use super::pod_resources::{aggregate, is_pod_level};
 use super::volumes::SOURCES;
+use crate::base::tree::{Map, Value, json};
 
 const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 const FILE_MODE: i64 = 0o644;
@@ -315,7 +314,7 @@ pub fn apply_match_label_keys(pod: &mut Value) {
     }
 }
 
-fn extend_selector(term: &mut Value, labels: &Map<String, Value>) {
+fn extend_selector(term: &mut Value, labels: &Map) {
     if at(term, "labelSelector").is_none() {
         return;
     }
@@ -332,7 +331,7 @@ fn extend_selector(term: &mut Value, labels: &Map<String, Value>) {
     }
     let selector = object_mut(ensure_object(term, "labelSelector"));
     let list = selector
-        .entry("matchExpressions")
+        .entry("matchExpressions".into())
         .or_insert_with(|| json!([]));
     match list {
         Value::Array(expressions) => expressions.extend(added),

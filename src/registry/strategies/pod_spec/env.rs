@@ -1,13 +1,12 @@
 //! Environment variables and their sources; downward API selectors.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use super::super::common::resources;
 use super::Scope;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// Fields an environment variable may refer to.
 const ENV_FIELDS: [&str; 9] = [

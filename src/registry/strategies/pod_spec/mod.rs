@@ -23,12 +23,11 @@ pub mod volumes;
 pub mod warnings;
 pub mod windows;
 
-use serde_json::Value;
-
 use super::common::access::{arr_at, at, bool_at, i64_at, is_true, str_at};
 use super::common::checks;
 use super::common::names::{self, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// Whose pod spec it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,10 @@
 //! Volume mounts and volume devices of a container.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, is_true, opt_str_at, str_at};
 use super::super::common::checks;
 use super::Scope;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const PROPAGATIONS: [&str; 3] = ["Bidirectional", "HostToContainer", "None"];
 

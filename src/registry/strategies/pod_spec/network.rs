@@ -1,11 +1,10 @@
 //! DNS configuration, host aliases and host names of a pod.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, is_true, opt_str_at, str_at};
 use super::super::common::names::{self, invalid_each};
 use super::super::common::net;
 use crate::api::field::{ErrorType, FieldErrors, Path, print_value};
+use crate::base::tree::Value;
 
 const NAMESERVERS_MAX: usize = 3;
 const SEARCHES_MAX: usize = 32;

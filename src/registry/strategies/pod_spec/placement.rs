@@ -1,13 +1,12 @@
 //! Topology spread constraints and tolerations.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, i64_at, int_at, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use super::super::common::selector::validate_label_selector;
 use super::affinity::{SelectorKeys, validate_label_keys};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 
 const WHEN_UNSATISFIABLE: [&str; 2] = ["DoNotSchedule", "ScheduleAnyway"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];

@@ -1,11 +1,10 @@
 //! Container ports: each by itself, and host ports across containers.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, int_at, is_true, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// Protocols of ports, as listed in errors.
 pub const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];

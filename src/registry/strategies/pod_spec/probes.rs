@@ -1,11 +1,10 @@
 //! Probes and lifecycle handlers.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, as_i64, at, i64_at, int_at, str_at};
 use super::super::common::checks::{self, port_num_or_name};
 use super::super::common::names::{self, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const COUNTERS: [&str; 5] = [
     "initialDelaySeconds",

@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde_json::Value;
 
 use super::super::common::access::{arr_at, at, bool_at, i64_at, is_true, opt_str_at, str_at};
 use super::super::common::checks;
@@ -12,6 +11,7 @@ use super::super::common::gotypes::{PROFILE, SECURITY_CONTEXT};
 use super::super::common::names;
 use super::windows;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 
 const SYSCTL_RE: &str = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 const APP_ARMOR_PROFILE_MAX: usize = 4095;

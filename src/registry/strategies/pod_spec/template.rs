@@ -1,11 +1,10 @@
 //! `PodTemplateSpec`: metadata and spec of the pods a workload makes.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, path_at};
 use super::super::common::{checks, meta};
 use super::{Owner, validate_pod_spec_with};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// Validates a template at `path`. `extra_volumes` come from claim templates.
 pub fn validate_template(

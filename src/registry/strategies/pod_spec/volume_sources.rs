@@ -4,12 +4,12 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde_json::Value;
 
 use super::super::common::access::{arr_at, at, i64_at, int_at, is_true, opt_str_at, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const CSI_DRIVER_MAX: usize = 63;
 const QUOBYTE_TENANT_MAX: usize = 64;

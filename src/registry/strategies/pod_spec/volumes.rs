@@ -1,8 +1,6 @@
 //! The list of volumes: names, exactly one source each, and the sources that project files.
 //! Sources of storage systems are in [`super::volume_sources`].
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, i64_at, is_zero, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
@@ -11,6 +9,7 @@ use super::claims::validate_pvc_spec;
 use super::env::{VOLUME_FIELDS, validate_field_ref, validate_resource_field_ref};
 use super::{Owner, volume_sources};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const MODE_ERROR: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 const DUPLICATE_PATHS: &str = "conflicting duplicate paths";
@@ -408,7 +407,7 @@ fn validate_image(value: &Value, owner: Owner<'_>, path: &Path<'_>, errors: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn sources() {

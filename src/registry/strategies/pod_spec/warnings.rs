@@ -1,7 +1,5 @@
 //! Warnings about pod specs (contract/validation.md §K).
 
-use serde_json::Value;
-
 use super::super::common::access::{
     Object, arr_at, at, int_at, obj_at, path_at, str_at, strings_at,
 };
@@ -9,6 +7,7 @@ use super::super::common::names;
 use super::super::common::net;
 use super::super::common::resources::{nanos, quantity_text};
 use crate::api::field::Path;
+use crate::base::tree::Value;
 
 const NANO: i128 = 1_000_000_000;
 const CONTAINER_LISTS: [&str; 2] = ["initContainers", "containers"];
@@ -562,7 +561,7 @@ fn warn_port(port: &Value, path: &str, earlier: &[PortAt<'_>], warnings: &mut Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     fn warn(meta: Value, spec: Value) -> Vec<String> {
         let mut warnings = Vec::new();

@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde_json::Value;
 
 use super::super::common::access::{arr_at, at, bool_at, is_true, opt_str_at, path_at, str_at};
 use super::super::common::names::{self, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const SPEC_MAX_KIB: usize = 64;
 const DOMAIN_MAX: usize = 256;

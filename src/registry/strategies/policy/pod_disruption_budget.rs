@@ -1,7 +1,5 @@
 //! PodDisruptionBudget.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, object_mut};
 use super::super::common::checks;
 use super::super::common::conditions::validate_conditions;
@@ -9,6 +7,7 @@ use super::super::common::golang::{self, Field, Ty};
 use super::super::common::names::NameRule;
 use super::super::common::selector::validate_label_selector;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const SPEC: &[Field] = &[
@@ -89,7 +88,7 @@ fn validate_spec(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::tree::json;
 
     #[test]
     fn specs() {

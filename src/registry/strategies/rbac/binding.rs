@@ -1,13 +1,12 @@
 //! RoleBinding and ClusterRoleBinding.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, at, default_zero, ensure_object, get, items_mut, semantic_equal, str_at,
 };
 use super::super::common::golang::{self, Field, Ty};
 use super::super::common::names::{self, NameRule, invalid_each};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const GROUP: &str = "rbac.authorization.k8s.io";

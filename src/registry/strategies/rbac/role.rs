@@ -1,11 +1,10 @@
 //! Role and ClusterRole.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, get};
 use super::super::common::names::NameRule;
 use super::super::common::selector;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of Role and ClusterRole.

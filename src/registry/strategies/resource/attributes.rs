@@ -1,10 +1,9 @@
 //! Attributes and capacities of a device.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, get};
 use super::super::common::resources::{self, format_nanos, is_binary, nanos, quantity_text};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const TEXT_MAX: usize = 64;
 const VALID_VALUES_MAX: usize = 10;

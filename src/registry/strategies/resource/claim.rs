@@ -1,13 +1,12 @@
 //! ResourceClaim and ResourceClaimTemplate.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{arr_at, at, at_mut, ensure_object, get, str_at};
 use super::super::common::checks;
 use super::super::common::golang::{self, Field, Ty};
 use super::super::storage::volume_attachment::keep_metadata;
 use super::{claim_status, request};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const SELECTORS: &[Field] = &[(

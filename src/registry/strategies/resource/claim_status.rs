@@ -1,11 +1,10 @@
 //! `status` of a ResourceClaim.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, get, is_true, semantic_equal, str_at};
 use super::super::common::checks;
 use super::{names, validate_raw, within};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const RESERVED_MAX: usize = 256;
 const CONDITIONS_MAX: usize = 8;

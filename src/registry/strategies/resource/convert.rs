@@ -3,11 +3,10 @@
 //! versions have `exactly`, and a slice's device in `basic` where later versions have it directly.
 //! Alternatives (`firstAvailable`), classes and statuses look the same.
 
-use serde_json::{Map, Value, json};
-
 use super::super::common::access::{at_mut, items_mut, remove};
 use super::{claim, slice};
 use crate::api::field::FieldErrors;
+use crate::base::tree::{Map, Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Members of `exactly`, in the order of v1beta1's fields.
@@ -72,7 +71,7 @@ fn each_request(spec: Option<&mut Value>, convert: fn(&mut Value)) {
     }
 }
 
-fn each_device(object: &mut Value, convert: fn(&mut Map<String, Value>)) {
+fn each_device(object: &mut Value, convert: fn(&mut Map)) {
     if let Some(spec) = at_mut(object, "spec") {
         items_mut(spec, "devices")
             .filter_map(Value::as_object_mut)
@@ -82,7 +81,7 @@ fn each_device(object: &mut Value, convert: fn(&mut Map<String, Value>)) {
 
 /// `exactly` stands where any of its members is set: a request for alternatives has none.
 fn fold_exactly(request: &mut Value) {
-    let exactly: Map<String, Value> = EXACTLY
+    let exactly: Map = EXACTLY
         .iter()
         .filter_map(|key| Some((key.to_string(), remove(request, key)?)))
         .collect();

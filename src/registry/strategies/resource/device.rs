@@ -1,11 +1,10 @@
 //! One device of a ResourceSlice.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, entries_at, get, is_true, str_at};
 use super::super::common::names::{self as rules, invalid_each};
 use super::{attributes, names, slice, within};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const ENTRIES_MAX: usize = 32;
 const TAINTS_MAX: usize = 16;

@@ -15,11 +15,10 @@ pub mod taint_rule;
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
 use super::common::access::{arr_at, at, get, str_at};
 use crate::api::cel::{Env, Type, compile};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const SELECTORS_MAX: usize = 32;

@@ -1,13 +1,12 @@
 //! `spec.devices` of a claim: requests, constraints, configuration.
 
-use serde_json::Value;
-
 use super::super::common::access::{
     arr_at, at, at_mut, default_zero, get, int_at, items_mut, str_at,
 };
 use super::super::common::names::{self as rules, invalid_each};
 use super::{LIST_MAX, names, validate_opaque, validate_selectors, within};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 const ALTERNATIVES_MAX: usize = 8;
 const TOLERATIONS_MAX: usize = 16;

@@ -1,7 +1,5 @@
 //! ResourceSlice: the devices of a pool on a node.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, at_mut, default_nil, ensure_object, entries_at, get, int_at, is_true, items_mut,
     remove, str_at,
@@ -10,6 +8,7 @@ use super::super::common::checks;
 use super::super::common::names::{self as rules, invalid_each};
 use super::{device, names, within};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const DEVICES_MAX: usize = 128;

@@ -1,10 +1,9 @@
 //! DeviceTaintRule: a taint on all devices that a selector selects.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, at_mut, default_nil, get, opt_str_at};
 use super::{device, names};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of DeviceTaintRule.
@@ -51,7 +50,7 @@ fn validate_selector(selector: &Value, path: &Path<'_>, errors: &mut FieldErrors
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::tree::json;
 
     use super::*;
 

@@ -1,10 +1,9 @@
 //! PriorityClass.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, default_nil, get, int_at, is_true, str_at};
 use super::super::common::checks;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// The highest priority that users may define.

@@ -1,10 +1,9 @@
 //! VolumeAttributesClass.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, semantic_equal, str_at};
 use super::names;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of VolumeAttributesClass.

@@ -1,13 +1,12 @@
 //! CSIStorageCapacity.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, get, str_at, strings_at};
 use super::super::common::checks;
 use super::super::common::names::{self, invalid_each};
 use super::super::common::{resources, selector};
 use super::super::pod_spec::warnings;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of CSIStorageCapacity.

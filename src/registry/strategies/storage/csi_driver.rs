@@ -1,12 +1,11 @@
 //! CSIDriver.
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     arr_at, at, default_nil, ensure_object, get, i64_at, int_at, remove, semantic_equal, str_at,
 };
 use super::super::common::checks;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const MODES: [&str; 2] = ["Persistent", "Ephemeral"];

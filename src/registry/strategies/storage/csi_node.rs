@@ -1,13 +1,12 @@
 //! CSINode.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, get, i64_at, remove, str_at};
 use super::super::common::golang::{self, Field, Ty};
 use super::super::common::names::{self as rules, invalid_each};
 use super::super::common::{access, checks};
 use super::names;
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const NODE_ID_MAX: usize = 256;

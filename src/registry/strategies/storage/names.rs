@@ -1,10 +1,9 @@
 //! Rules that several storage kinds share: driver names, provisioners and parameter maps.
 
-use serde_json::Value;
-
 use super::super::common::access::strings_at;
 use super::super::common::names::{self, invalid_each};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// Most characters of a CSI driver's name.
 const DRIVER_NAME_MAX: usize = 63;

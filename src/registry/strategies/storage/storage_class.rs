@@ -1,13 +1,12 @@
 //! StorageClass.
 
-use serde_json::Value;
-
 use super::super::common::access::{arr_at, at, default_nil, str_at};
 use super::super::common::checks;
 use super::super::common::names::{self as rules, invalid_each};
 use super::super::pod_spec::warnings;
 use super::names;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// Rules of StorageClass.

@@ -1,13 +1,12 @@
 //! VolumeAttachment.
 
-use serde_json::Value;
-
 use super::super::common::access::{at, ensure_object, get, str_at};
 use super::super::common::checks;
 use super::super::common::golang::{self, Field, Ty};
 use super::super::common::names::{self as rules, invalid_each};
 use super::{csi_node, names};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const ERROR_MAX: usize = 1024;

@@ -1,10 +1,9 @@
 //! Strategies of the storagemigration.k8s.io group (off by default).
 
-use serde_json::{Value, json};
-
 use super::common::access::{arr_at, at, get, str_at};
 use super::common::{checks, names};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 /// The strategy of a kind of the group.

@@ -94,7 +94,7 @@ fn show(event: Option<WatchEvent>) -> String {
             let frame = event.frame().expect("an object's event");
             let object = frame.object();
             let text = std::str::from_utf8(frame.bytes()).expect("UTF-8");
-            let parsed: serde_json::Value = serde_json::from_str(text).expect("JSON");
+            let parsed: crate::base::tree::Value = serde_json::from_str(text).expect("JSON");
             assert!(text.ends_with("}}\n"), "one line: {text}");
             assert_eq!(parsed["type"], frame.event().as_str());
             assert_eq!(

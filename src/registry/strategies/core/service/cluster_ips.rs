@@ -1,10 +1,9 @@
 //! `clusterIP`, `clusterIPs`, `ipFamilies` and `ipFamilyPolicy` of a service.
 
-use serde_json::{Value, json};
-
 use super::super::super::common::access::{arr_at, at, opt_str_at, str_at};
 use super::super::super::common::net;
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::{Value, json};
 use crate::registry::services::{is_headless, kind};
 
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];

@@ -6,14 +6,13 @@ mod prepare;
 mod validate;
 mod warnings;
 
-use serde_json::{Value, json};
-
 use super::super::common::access::{
     at, default_nil, default_zero, ensure_object, int_at, is_zero, items_mut, object_mut, remove,
     str_at,
 };
 use super::super::common::names::NameRule;
 use crate::api::field::FieldErrors;
+use crate::base::tree::{Value, json};
 use crate::registry::allocate::Allocator;
 use crate::registry::services::ServiceAllocator;
 use crate::registry::strategy::{Strategy, WriteContext};

@@ -1,13 +1,12 @@
 //! The ports of a service.
 
-use serde_json::Value;
-
 use super::super::super::common::access::{arr_at, int_at, str_at};
 use super::super::super::common::checks;
 use super::super::super::common::endpoint;
 use super::super::super::common::golang::{self, Field, Ty};
 use super::super::super::common::names::{self, invalid_each};
 use crate::api::field::{ErrorType, FieldErrors, Path};
+use crate::base::tree::Value;
 
 /// Upstream prints only what makes a port a duplicate; the rest is zero.
 const DUPLICATE: &[Field] = &[

@@ -1,13 +1,12 @@
 //! Updates of a service: what the client left out is taken over, what its new type has no use for
 //! is dropped.
 
-use serde_json::{Value, json};
-
 use super::super::super::common::access::{
     arr_at, at, ensure_object, int_at, is_zero, items_mut, object_mut, remove, semantic_equal,
     set_or_remove, str_at,
 };
 use super::is_external;
+use crate::base::tree::{Value, json};
 use crate::registry::services::{needs_cluster_ip, needs_health_check, needs_node_port};
 
 /// Takes over, syncs and drops, in that order.

@@ -1,7 +1,5 @@
 //! Validation of a service, in upstream's order (contract/validation.md §B4).
 
-use serde_json::Value;
-
 use super::super::super::common::access::{
     arr_at, at, i64_at, int_at, is_zero, opt_str_at, path_at, semantic_equal, str_at,
 };
@@ -11,6 +9,7 @@ use super::super::super::common::names::{self, invalid_each};
 use super::super::super::common::net;
 use super::{cluster_ips, is_external, ports};
 use crate::api::field::{FieldErrors, Path};
+use crate::base::tree::Value;
 use crate::registry::services::{is_headless, needs_health_check};
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];

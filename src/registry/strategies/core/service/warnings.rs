@@ -1,10 +1,9 @@
 //! Warnings about services.
 
-use serde_json::Value;
-
 use super::super::super::common::access::{arr_at, at, is_zero, path_at, str_at};
 use super::super::super::common::net;
 use crate::api::field::Path;
+use crate::base::tree::Value;
 use crate::registry::services::is_headless;
 
 const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
