@@ -296,7 +296,7 @@ fn suffix(text: &str) -> Result<(i128, i32, QuantityFormat), QuantityError> {
     })
 }
 
-/// The magnitude in nano units, rounded up, at most a little above [`MAX`].
+/// The magnitude in nano units, rounded up, at most twice [`MAX`].
 fn scale(parts: &Parts<'_>, base: i128, exponent: i32) -> i128 {
     let integer = parts.integer.trim_start_matches('0');
     let fraction = parts.fraction.trim_end_matches('0');

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::api::field::FieldErrors;
 use crate::api::names::{GroupKind, GroupResource};
-use crate::base::tree::{Value, json};
+use crate::base::tree::{Value, json, to_value};
 
 /// One cause inside [`Details`]: `{reason, message, field}` on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -358,7 +358,7 @@ impl Status {
 
     /// The `Status` object as a tree, with `kind` and `apiVersion`.
     pub fn to_json(&self) -> Value {
-        crate::base::tree::to_value(self).unwrap_or_default()
+        to_value(self).unwrap_or_default()
     }
 }
 

@@ -27,7 +27,7 @@ use crate::audit::redact::{Action, DefaultSet, FieldRule, JsonPath, Rules, Targe
 use crate::audit::sink::buffered::BatchOptions;
 use crate::audit::sink::log::Format;
 use crate::base::duration;
-use crate::base::tree::Value;
+use crate::base::tree::{Value, json};
 
 /// Group and version of our kind.
 pub const API_VERSION: &str = "audit.verbatim.dev/v1alpha1";
@@ -330,7 +330,7 @@ impl Loader<'_> {
                 Err(error) => self.mistake(&format!("{at}.paths[{index}]"), error),
             }
         }
-        let tree = crate::base::tree::json!({"resources": document.resources});
+        let tree = json!({"resources": document.resources});
         let mut errors = FieldErrors::default();
         let resources = policy_file::resources(&tree, &Path::ROOT.field(at), &mut errors);
         let resources = match resources {

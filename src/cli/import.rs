@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::sync::mpsc;
 
-use crate::base::tree::Value;
+use crate::base::tree::{Value, from_value};
 use crate::cli::client::Client;
 use crate::cli::kubeconfig;
 use crate::cli::print::print;
@@ -197,7 +197,7 @@ impl Batch {
     ) -> anyhow::Result<()> {
         self.body.extend_from_slice(b"]}");
         let answer: Value = client.post_bytes(path, Bytes::from(self.body)).await?;
-        let received: Received = crate::base::tree::from_value(answer["received"].clone())
+        let received: Received = from_value(answer["received"].clone())
             .map_err(|_| anyhow!("the server's answer says nothing about the events: {answer}"))?;
         total.events += received.events;
         total.duplicates += received.duplicates;

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use clap::Arg;
 
-use crate::base::tree::{Value, json};
+use crate::base::tree::{Value, from_value, json};
 use crate::cli::events::{EventQuery, fetch, summarize};
 use crate::cli::source::Source;
 use crate::request::UserInfo;
@@ -119,8 +119,7 @@ impl Subject {
                     Value::Null => &event["user"],
                     acting => acting,
                 };
-                let user: UserInfo =
-                    crate::base::tree::from_value(user.clone()).unwrap_or_default();
+                let user: UserInfo = from_value(user.clone()).unwrap_or_default();
                 groups.extend(user.groups);
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::authorization::rbac::Rbac;
 use crate::authorization::rbac::explain::Explanation as RbacExplanation;
-use crate::base::tree::Value;
+use crate::base::tree::{Value, from_value};
 use crate::request::{Attributes, RequestInfo, UserInfo};
 
 /// Explains decisions. RBAC does; a server without RBAC has none.
@@ -23,7 +23,7 @@ pub fn acting_user(event: &Value) -> UserInfo {
         Value::Null => &event["user"],
         impersonated => impersonated,
     };
-    crate::base::tree::from_value(user.clone()).unwrap_or_default()
+    from_value(user.clone()).unwrap_or_default()
 }
 
 /// What was asked, as authorization saw it.

@@ -11,7 +11,7 @@ use crate::api::names::GroupResource;
 use crate::api::status::Status;
 use crate::authorization::refusal::forbidden;
 use crate::authorization::{Authorizer, Verdict};
-use crate::base::tree::{Value, json};
+use crate::base::tree::{Value, json, to_value};
 use crate::diagnose::access::AccessExplainer;
 use crate::diagnose::explain::{Explanation, explain_live};
 use crate::diagnose::live::Sources;
@@ -96,7 +96,7 @@ impl RecordApi {
         }
         let tree = match negotiated.transform.map(|t| t.kind) {
             Some(TransformKind::Table) => table_of(&explanation),
-            _ => crate::base::tree::to_value(&explanation).unwrap_or_default(),
+            _ => to_value(&explanation).unwrap_or_default(),
         };
         Ok(value_response(&tree, negotiated))
     }

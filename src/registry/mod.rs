@@ -10,8 +10,8 @@
 //!   validate → validating admission → store.
 //!
 //! # Decisions
-//! - Objects travel as `crate::base::tree::Value` in the version of the request and are converted to the
-//!   storage version at the last moment, because defaults, validation and patches are per version.
+//! - Objects travel as trees ([`Value`]) in the version of the request and are converted to the storage
+//!   version at the last moment, because defaults, validation and patches are per version.
 
 mod admit;
 pub mod allocate;

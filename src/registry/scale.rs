@@ -1,12 +1,12 @@
 //! The `scale` subresource: an `autoscaling/v1` Scale made of, and written back to, its owner.
 
-use crate::base::tree::{Value, json};
+use crate::base::tree::{Map, Value, json};
 use crate::registry::meta;
 
 /// The Scale of an object.
 pub fn of(object: &Value) -> Value {
     let metadata = meta::metadata(object);
-    let mut scale_metadata = crate::base::tree::Map::new();
+    let mut scale_metadata = Map::new();
     for member in [
         "name",
         "namespace",
@@ -18,12 +18,12 @@ pub fn of(object: &Value) -> Value {
             scale_metadata.insert(member.into(), value.clone());
         }
     }
-    let mut spec = crate::base::tree::Map::new();
+    let mut spec = Map::new();
     let replicas = object["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas != 0 {
         spec.insert("replicas".into(), json!(replicas));
     }
-    let mut status = crate::base::tree::Map::new();
+    let mut status = Map::new();
     let current = object["status"]["replicas"].as_i64().unwrap_or(0);
     status.insert("replicas".into(), json!(current));
     let selector = selector_text(&object["spec"]["selector"]);

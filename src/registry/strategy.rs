@@ -1,8 +1,8 @@
 //! `Strategy`: what a kind adds to the generic registry.
 //!
-//! Everything that can be data is in the row; what is logic is here. Strategies see trees
-//! (`crate::base::tree::Value`) of the row's own version. They never read storage; rules that need other
-//! objects are admission plugins.
+//! Everything that can be data is in the row; what is logic is here. Strategies see trees ([`Value`])
+//! of the row's own version. They never read storage; rules that need other objects are admission
+//! plugins.
 
 use crate::api::field::FieldErrors;
 use crate::base::tree::{Key, Value};

@@ -11,7 +11,7 @@ use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
 use crate::api::quantity::Quantity;
 use crate::api::status::Status;
-use crate::base::tree::{Value, json};
+use crate::base::tree::{Map, Value, json};
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
@@ -96,8 +96,8 @@ impl AdmissionPlugin for LimitRanger {
 }
 
 fn fill_defaults(pod: &mut Value, range: &Value) {
-    let mut requests = crate::base::tree::Map::new();
-    let mut limits = crate::base::tree::Map::new();
+    let mut requests = Map::new();
+    let mut limits = Map::new();
     for limit in items(range, "/spec/limits").filter(|l| text(l, "/type") == "Container") {
         for (from, to) in [("defaultRequest", &mut requests), ("default", &mut limits)] {
             for (key, value) in limit[from].as_object().into_iter().flatten() {
@@ -133,11 +133,7 @@ fn fill_defaults(pod: &mut Value, range: &Value) {
 }
 
 /// Puts in what is missing; answers the keys, which come sorted.
-fn fill_missing(
-    resources: &mut Value,
-    part: &str,
-    defaults: &crate::base::tree::Map,
-) -> Vec<String> {
+fn fill_missing(resources: &mut Value, part: &str, defaults: &Map) -> Vec<String> {
     let mut set = Vec::new();
     if defaults.is_empty() {
         return set;

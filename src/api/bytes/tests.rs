@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::resource::SelectableField;
-use crate::base::tree::{Value, json};
+use crate::base::tree::{Map, Value, json};
 
 fn shape() -> Shape {
     let field = |path: &'static str| SelectableField {
@@ -178,8 +178,8 @@ fn any_object() -> impl Strategy<Value = Value> {
         prop::collection::hash_map(key(), key(), 0..4),
     )
         .prop_map(|(top, metadata, labels)| {
-            let mut top: crate::base::tree::Map = top.into_iter().collect();
-            let mut metadata: crate::base::tree::Map = metadata.into_iter().collect();
+            let mut top: Map = top.into_iter().collect();
+            let mut metadata: Map = metadata.into_iter().collect();
             metadata.insert("labels".into(), json!(labels));
             top.insert("metadata".into(), Value::Object(metadata));
             Value::Object(top)

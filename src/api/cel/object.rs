@@ -170,7 +170,7 @@ impl Val<'_> {
                     let name = key.as_str().ok_or_else(|| {
                         format!("map key is of type {}, not string", key.type_name())
                     })?;
-                    members.insert(name.to_string().into(), value.to_json()?);
+                    members.insert(name.into(), value.to_json()?);
                 }
                 Value::Object(members)
             }

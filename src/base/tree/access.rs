@@ -51,11 +51,6 @@ impl Value {
         matches!(self, Value::Number(n) if n.is_u64())
     }
 
-    /// Whether this is an integer from -2⁶³ to 2⁶³-1.
-    pub fn is_i64(&self) -> bool {
-        matches!(self, Value::Number(n) if n.is_i64())
-    }
-
     /// Whether this is a number with a fraction or an exponent.
     pub fn is_f64(&self) -> bool {
         matches!(self, Value::Number(n) if n.is_f64())
@@ -137,15 +132,6 @@ impl Value {
         segments(pointer)?.try_fold(self, |value, segment| match value {
             Value::Object(members) => members.get(&unescaped(segment)),
             Value::Array(items) => items.get(item(segment)?),
-            _ => None,
-        })
-    }
-
-    /// As [`Value::pointer`], to change it.
-    pub fn pointer_mut(&mut self, pointer: &str) -> Option<&mut Value> {
-        segments(pointer)?.try_fold(self, |value, segment| match value {
-            Value::Object(members) => members.get_mut(&unescaped(segment)),
-            Value::Array(items) => items.get_mut(item(segment)?),
             _ => None,
         })
     }

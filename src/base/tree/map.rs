@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use super::Value;
 
@@ -50,11 +49,6 @@ impl Map {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Removes all members.
-    pub fn clear(&mut self) {
-        *self = Map::new();
     }
 
     /// The value of the member called `key`.
@@ -140,11 +134,6 @@ impl Map {
             Few(list) => list.retain_mut(|(key, value)| wanted(key, value)),
             Many(tree) => tree.retain(wanted),
         }
-    }
-
-    /// Moves all members of `other` here.
-    pub fn append(&mut self, other: &mut Map) {
-        self.extend(std::mem::take(other));
     }
 
     /// All members in order.
@@ -256,13 +245,6 @@ impl PartialEq for Map {
 }
 
 impl Eq for Map {}
-
-impl Hash for Map {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.len().hash(state);
-        self.iter().for_each(|member| member.hash(state));
-    }
-}
 
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

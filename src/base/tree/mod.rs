@@ -32,7 +32,7 @@ pub use serde_json::Number;
 pub use crate::json_tree as json;
 
 /// Any JSON value.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum Value {
     /// `null`.
     #[default]

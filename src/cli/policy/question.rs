@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use http::Method;
 
 use crate::api::resource::Resource;
-use crate::base::tree::Value;
+use crate::base::tree::{Value, from_value};
 use crate::registry::table;
 use crate::request::{RequestInfo, UserInfo};
 
@@ -237,7 +237,7 @@ pub(super) fn from_event(event: &Value) -> anyhow::Result<Question> {
     let (path, query) = split(uri);
     let mut info = RequestInfo::parse(&method_of(verb), path, query)?;
     info.verb = verb.to_string();
-    let user = crate::base::tree::from_value(event["user"].clone()).unwrap_or_default();
+    let user = from_value(event["user"].clone()).unwrap_or_default();
     Ok(Question {
         user,
         info,

@@ -125,7 +125,7 @@ pub(super) fn paths(subject: &Subject<'_>) -> Map {
             } else {
                 document_operation(description, id, tag, definition, media_types)
             };
-            paths.insert(path.to_string().into(), json!({"get": operation}));
+            paths.insert((*path).into(), json!({"get": operation}));
         }
         Subject::Group(group) => {
             let operation = document_operation(

@@ -15,7 +15,7 @@ use super::super::pod_spec::warnings::warn_claim_spec;
 use super::super::pod_spec::{defaults, template};
 use super::workload;
 use crate::api::field::{ErrorType, FieldErrors, Path, print_value};
-use crate::base::tree::Value;
+use crate::base::tree::{Value, json};
 use crate::registry::strategy::{Strategy, WriteContext};
 
 const UPDATE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
@@ -152,7 +152,7 @@ fn validate_spec(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
                 .get("metadata")
                 .map(|m| str_at(m, "name"))
                 .unwrap_or_default();
-            crate::base::tree::json!({"name": name, "persistentVolumeClaim": {"claimName": name}})
+            json!({"name": name, "persistentVolumeClaim": {"claimName": name}})
         })
         .collect();
     let volumes: Vec<(&str, &Value)> = claims.iter().map(|v| (str_at(v, "name"), v)).collect();

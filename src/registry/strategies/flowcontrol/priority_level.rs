@@ -8,7 +8,7 @@ use super::super::common::golang::{self, Field, Ty};
 use super::super::storage::volume_attachment::keep_metadata;
 use super::validate_conditions;
 use crate::api::field::{ErrorType, FieldErrors, Path};
-use crate::base::tree::Value;
+use crate::base::tree::{Value, json};
 use crate::flowcontrol::mandatory;
 use crate::registry::strategy::{Strategy, WriteContext};
 
@@ -149,7 +149,7 @@ fn validate_mandatory(name: &str, spec: &Value, path: &Path<'_>, errors: &mut Fi
         "exempt" => {
             let mut rest = spec.clone();
             remove(&mut rest, "exempt");
-            let fixed = crate::base::tree::json!({"type": "Exempt"});
+            let fixed = json!({"type": "Exempt"});
             if semantic_equal(Some(&rest), Some(&fixed)) {
                 return;
             }

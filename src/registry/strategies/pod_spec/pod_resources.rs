@@ -10,7 +10,7 @@ use super::super::common::resources::{
 use super::Scope;
 use super::containers::is_sidecar;
 use crate::api::field::{FieldErrors, Path};
-use crate::base::tree::Value;
+use crate::base::tree::{Value, json};
 
 const POD_LEVEL: [&str; 3] = ["cpu", "hugepages-", "memory"];
 
@@ -163,7 +163,7 @@ fn raise<'a>(amounts: &mut Amounts<'a>, floor: &Amounts<'a>) {
 /// Validates `overhead`, which counts as limits.
 pub fn validate_overhead(spec: &Value, path: &Path<'_>, errors: &mut FieldErrors) {
     if let Some(overhead) = at(spec, "overhead") {
-        let requirements = crate::base::tree::json!({ "limits": overhead });
+        let requirements = json!({ "limits": overhead });
         let name_rule = resources::validate_container_resource_name;
         validate_requirements(&requirements, name_rule, &[], path, errors);
     }
