@@ -74,6 +74,9 @@ async fn follow(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         past.iter().rev().for_each(|event| printer.print(event));
     }
     let limit = limit_of(matches);
+    if printer.printed >= limit {
+        return Ok(found(true));
+    }
     let mut wait = BACKOFF.0;
     loop {
         let before = version.clone();

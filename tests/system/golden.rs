@@ -24,20 +24,37 @@ fn golden_on_etcd() {
 
 fn play(store: Store) {
     let floors = floors();
-    let mut counts = BTreeMap::new();
-    let mut tables = String::new();
     for is_alone in [false, true] {
-        let topics = floors
+        let floors: BTreeMap<_, _> = floors
             .iter()
-            .filter(|(_, floor)| floor.is_alone == is_alone);
-        let topics: Vec<&str> = topics.map(|(topic, _)| topic.as_str()).collect();
-        let table = replay(store, &topics.join(","));
-        counts.extend(parse(&table));
-        tables += &table;
+            .filter(|(_, floor)| floor.is_alone == is_alone)
+            .collect();
+        let mut refused = String::new();
+        let tries = if is_alone { TRIES_ALONE } else { 1 };
+        for _ in 0..tries {
+            refused = below(&floors, store);
+            if refused.is_empty() {
+                break;
+            }
+            eprintln!("below the floor on {store:?}:\n{refused}");
+        }
+        assert!(refused.is_empty(), "below the floor on {store:?}");
     }
+}
+
+/// The services are played again when they fall short: some steps ask for an address or a port that
+/// the steps before them may have been given by chance, as on kube-apiserver (one address of 238
+/// for the first service, and all that follows then differs).
+const TRIES_ALONE: usize = 3;
+
+/// Plays topics; answers what falls short and the table, or nothing.
+fn below(floors: &BTreeMap<&String, &Floor>, store: Store) -> String {
+    let topics: Vec<&str> = floors.keys().map(|topic| topic.as_str()).collect();
+    let table = replay(store, &topics.join(","));
+    let counts = parse(&table);
     let mut short = String::new();
-    for (topic, floor) in &floors {
-        let got = counts.get(topic).copied().unwrap_or_default();
+    for (topic, floor) in floors {
+        let got = counts.get(*topic).copied().unwrap_or_default();
         if got.0 < floor.counts.0 || got.1 < floor.counts.1 {
             let _ = writeln!(
                 short,
@@ -46,10 +63,10 @@ fn play(store: Store) {
             );
         }
     }
-    assert!(
-        short.is_empty(),
-        "below the floor on {store:?}:\n{short}\n{tables}"
-    );
+    if short.is_empty() {
+        return short;
+    }
+    format!("{short}\n{table}")
 }
 
 /// Plays some topics against a fresh server; answers the table and what went wrong.
