@@ -74,7 +74,7 @@ impl AdmissionPlugin for DefaultTolerationSeconds {
             });
             match admission.object["spec"]["tolerations"].as_array_mut() {
                 Some(list) => list.push(toleration),
-                None => admission.object["spec"]["tolerations"] = json!([toleration]),
+                None => admission.object["spec"]["tolerations"] = Value::Array(vec![toleration]),
             }
         }
         Ok(())
@@ -111,7 +111,7 @@ impl AdmissionPlugin for TaintNodesByCondition {
         let taint = json!({"key": NOT_READY, "effect": "NoSchedule"});
         match admission.object["spec"]["taints"].as_array_mut() {
             Some(list) => list.push(taint),
-            None => admission.object["spec"]["taints"] = json!([taint]),
+            None => admission.object["spec"]["taints"] = Value::Array(vec![taint]),
         }
         Ok(())
     }

@@ -47,19 +47,21 @@ impl Comparison {
 
     fn push(&mut self, element: Element, change: Change, inner: Comparison) {
         let is = |wanted| change == wanted;
-        // Nearly always at most one of them has something.
-        if is(Change::Added) || !inner.added.is_empty() {
-            self.added
-                .push(element.clone(), is(Change::Added), inner.added);
-        }
-        if is(Change::Modified) || !inner.modified.is_empty() {
+        let Comparison {
+            added,
+            modified,
+            removed,
+        } = inner;
+        // Nearly always only one of them has something.
+        if is(Change::Modified) || !modified.is_empty() {
             self.modified
-                .push(element.clone(), is(Change::Modified), inner.modified);
+                .push(element.clone(), is(Change::Modified), modified);
         }
-        if is(Change::Removed) || !inner.removed.is_empty() {
+        if is(Change::Removed) || !removed.is_empty() {
             self.removed
-                .push(element, is(Change::Removed), inner.removed);
+                .push(element.clone(), is(Change::Removed), removed);
         }
+        self.added.push(element, is(Change::Added), added);
     }
 }
 

@@ -5,15 +5,15 @@ use std::fmt::{self, Write as _};
 
 use crate::api::bytes;
 use crate::api::field::go_quote;
-use crate::base::tree::Value;
+use crate::base::tree::{Key, Value};
 
 /// One step of a path.
 #[derive(Clone, Debug)]
 pub enum Element {
     /// A field of a struct or a key of a map.
-    Field(Box<str>),
+    Field(Key),
     /// An item of a list of type map, by its keys, sorted by name.
-    Key(Vec<(Box<str>, Value)>),
+    Key(Vec<(Key, Value)>),
     /// An item of a set.
     Value(Value),
     /// An item of any other list; only in error texts and in what others wrote.
@@ -36,10 +36,10 @@ impl Element {
     }
 
     /// As FieldsV1 writes it: `f:spec`, `k:{"name":"a"}`, `v:"x"`, `i:0`.
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self) -> Key {
         match self {
             Element::Field(name) => {
-                let mut out = String::with_capacity(2 + name.len());
+                let mut out = Key::with_capacity(2 + name.len());
                 out.push_str("f:");
                 out.push_str(name);
                 out
@@ -56,10 +56,10 @@ impl Element {
                     bytes::push_value(&mut out, value);
                 }
                 out.push(b'}');
-                String::from_utf8(out).unwrap_or_default()
+                Key::from_utf8(out).unwrap_or_default()
             }
-            Element::Value(value) => format!("v:{value}"),
-            Element::Index(index) => format!("i:{index}"),
+            Element::Value(value) => compact_str::format_compact!("v:{value}"),
+            Element::Index(index) => compact_str::format_compact!("i:{index}"),
         }
     }
 
@@ -72,12 +72,7 @@ impl Element {
         Ok(Some(match kind {
             "f" => Element::field(rest),
             "k" => match json(rest)? {
-                Value::Object(members) => Element::Key(
-                    members
-                        .into_iter()
-                        .map(|(k, v)| (k.as_str().into(), v))
-                        .collect(),
-                ),
+                Value::Object(members) => Element::Key(members.into_iter().collect()),
                 _ => return Err(format!("invalid key {}", go_quote(rest))),
             },
             "v" => Element::Value(json(rest)?),

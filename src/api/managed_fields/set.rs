@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::element::Element;
-use crate::base::tree::{Map, Value};
+use crate::base::tree::{Key, Map, Value};
 
 /// A set of paths. Nodes are sorted by element; a node is a member, has children, or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Set {
         for node in &self.nodes {
             let matches = |pattern: &&&[&str]| match (pattern.first(), &node.element) {
                 (Some(&"*"), _) => true,
-                (Some(name), Element::Field(field)) => **field == **name,
+                (Some(name), Element::Field(field)) => field == *name,
                 _ => false,
             };
             let rests: Vec<&[&str]> = patterns
@@ -196,10 +196,10 @@ impl Set {
         for node in &self.nodes {
             let mut inner = Map::new();
             if node.member && !node.children.is_empty() {
-                inner.insert(".".into(), Value::Object(Map::new()));
+                inner.insert(Key::const_new("."), Value::Object(Map::new()));
             }
             node.children.push_fields(&mut inner);
-            members.insert(node.element.to_text().into(), Value::Object(inner));
+            members.insert(node.element.to_text(), Value::Object(inner));
         }
     }
 

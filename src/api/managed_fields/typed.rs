@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::element::Element;
 use crate::api::schema::{List, ListType, Node, Object, Schema};
-use crate::base::tree::Value;
+use crate::base::tree::{Key, Map, Value};
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +125,7 @@ pub(super) fn item_element(list: &List, item: &Value) -> Result<Element, String>
     for key in &list.map_keys {
         let value = members.get(key.as_ref()).map(Cow::Borrowed);
         if let Some(value) = value.or_else(|| key_default(list, key)) {
-            keys.push((key.as_ref().into(), value.into_owned()));
+            keys.push((Key::from(key.as_ref()), value.into_owned()));
         }
     }
     if keys.is_empty() {
@@ -135,7 +135,7 @@ pub(super) fn item_element(list: &List, item: &Value) -> Result<Element, String>
             quoted.join(" ")
         ));
     }
-    keys.sort_by(|(a, _): &(Box<str>, Value), (b, _)| a.cmp(b));
+    keys.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(Element::Key(keys))
 }
 
@@ -157,7 +157,7 @@ fn key_default<'a>(list: &'a List, key: &str) -> Option<Cow<'a, Value>> {
 }
 
 /// The members of a map, none for null and absent.
-pub(super) fn members_of(value: Option<&Value>) -> Option<&crate::base::tree::Map> {
+pub(super) fn members_of(value: Option<&Value>) -> Option<&Map> {
     value.and_then(Value::as_object).filter(|m| !m.is_empty())
 }
 

@@ -115,6 +115,8 @@ pub struct Object {
     pub preserve_unknown: bool,
     /// What absent fields come to; made when first asked for, because it looks into other nodes.
     plan: OnceLock<plan::Plan>,
+    /// How the names of the fields begin, see [`plan::prefix`].
+    prefixes: OnceLock<Box<[u64]>>,
 }
 
 /// A numbered place in a protobuf message.
@@ -233,9 +235,13 @@ impl Object {
     }
 
     pub(crate) fn field_index(&self, name: &str) -> Option<usize> {
-        self.fields
-            .binary_search_by(|field| field.name.as_ref().cmp(name))
-            .ok()
+        let prefix = plan::prefix(name);
+        let prefixes = self.prefixes();
+        let first = prefixes.partition_point(|other| *other < prefix);
+        let alike = prefixes[first..].iter().take_while(|p| **p == prefix);
+        let mut alike = alike.zip(&self.fields[first..]);
+        let at = alike.position(|(_, field)| field.name.as_ref() == name)?;
+        Some(first + at)
     }
 
     /// The last segment of the definition's name: what Go's error texts call the struct.

@@ -2,18 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Key, Map, Number, Value};
-
-/// Any serializable value as a tree.
-///
-/// # Errors
-/// As `serde_json::to_value`: names of members that are no texts.
-pub fn to_value(value: impl Serialize) -> serde_json::Result<Value> {
-    serde_json::to_value(value).map(Value::from)
-}
 
 /// What a tree stands for.
 ///

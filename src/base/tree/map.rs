@@ -54,7 +54,7 @@ impl Map {
     /// The value of the member called `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match &self.0 {
-            Few(list) => list.iter().find(|(k, _)| k == key).map(|(_, v)| v),
+            Few(list) => position(list, key).map(|at| &list[at].1),
             Many(tree) => tree.get(key),
         }
     }
@@ -62,7 +62,7 @@ impl Map {
     /// As [`Map::get`], to change it.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         match &mut self.0 {
-            Few(list) => list.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
+            Few(list) => position(list, key).map(|at| &mut list[at].1),
             Many(tree) => tree.get_mut(key),
         }
     }
@@ -70,7 +70,10 @@ impl Map {
     /// The member called `key`.
     pub fn get_key_value(&self, key: &str) -> Option<(&Key, &Value)> {
         match &self.0 {
-            Few(list) => list.iter().find(|(k, _)| k == key).map(|(k, v)| (k, v)),
+            Few(list) => {
+                let (key, value) = &list[position(list, key)?];
+                Some((key, value))
+            }
             Many(tree) => tree.get_key_value(key),
         }
     }
@@ -116,7 +119,7 @@ impl Map {
     pub fn remove_entry(&mut self, key: &str) -> Option<(Key, Value)> {
         match &mut self.0 {
             Few(list) => {
-                let at = list.iter().position(|(k, _)| k == key)?;
+                let at = position(list, key)?;
                 Some(list.remove(at))
             }
             Many(tree) => tree.remove_entry(key),
@@ -178,6 +181,15 @@ impl Map {
     pub fn into_values(self) -> impl DoubleEndedIterator<Item = Value> + ExactSizeIterator {
         self.into_iter().map(|(_, value)| value)
     }
+}
+
+/// Where a member is. Nearly all others differ in length or in the first byte.
+fn position(list: &[(Key, Value)], key: &str) -> Option<usize> {
+    let key = key.as_bytes();
+    list.iter().position(|(other, _)| {
+        let other = other.as_bytes();
+        other.len() == key.len() && other.first() == key.first() && other == key
+    })
 }
 
 /// Where in the list `key` is, or belongs. Most members come in order: the end is looked at first.

@@ -12,10 +12,11 @@
 //!
 //! # Decisions
 //! - `serde_json::Value` stays where others' libraries want it (`From` both ways).
-//! - [`json!`] takes what `serde_json::json!` takes, by way of it, but for the few spellings that are
-//!   worth a shorter way.
+//! - [`json!`] takes what `serde_json::json!` takes, but for names that are longer expressions than a
+//!   literal, a path or what is in parentheses; and it does not panic.
 
 mod access;
+mod builder;
 mod convert;
 mod map;
 mod serial;
@@ -23,10 +24,11 @@ mod serial;
 use std::fmt;
 
 pub use access::Index;
-pub use convert::{from_value, to_value};
-pub use map::{Entry, IntoIter, Iter, IterMut, Key, Map};
+pub use builder::to_value;
 #[doc(hidden)]
-pub use serde_json;
+pub use builder::value_of;
+pub use convert::from_value;
+pub use map::{Entry, IntoIter, Iter, IterMut, Key, Map};
 pub use serde_json::Number;
 
 pub use crate::json_tree as json;
@@ -79,15 +81,70 @@ impl fmt::Debug for Value {
     }
 }
 
-/// A [`Value`] as it would stand in JSON, with expressions for values.
+/// A [`Value`] as it would stand in JSON, with expressions for values; names are literals, paths
+/// or expressions in parentheses.
 #[macro_export]
 macro_rules! json_tree {
     (null) => { $crate::base::tree::Value::Null };
+    ([ $($items:tt)* ]) => { $crate::base::tree::Value::Array($crate::json_items!([] $($items)*)) };
     ({}) => { $crate::base::tree::Value::Object($crate::base::tree::Map::new()) };
-    ([]) => { $crate::base::tree::Value::Array(::std::vec::Vec::new()) };
+    ({ $($members:tt)+ }) => {{
+        let mut members = $crate::base::tree::Map::new();
+        $crate::json_members!(members; $($members)*);
+        $crate::base::tree::Value::Object(members)
+    }};
     ($literal:literal) => { $crate::base::tree::Value::from($literal) };
-    ($($tokens:tt)+) => {
-        $crate::base::tree::Value::from($crate::base::tree::serde_json::json!($($tokens)+))
+    ($value:expr) => { $crate::base::tree::value_of(&$value) };
+}
+
+/// The items of a list as a vector: what is done stands in brackets before what is to be done.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! json_items {
+    ([ $($done:expr),* ]) => { ::std::vec![$($done),*] };
+    ([ $($done:expr),* ] null $(, $($rest:tt)*)?) => {
+        $crate::json_items!([ $($done,)* $crate::json_tree!(null) ] $($($rest)*)?)
+    };
+    ([ $($done:expr),* ] [ $($inner:tt)* ] $(, $($rest:tt)*)?) => {
+        $crate::json_items!([ $($done,)* $crate::json_tree!([ $($inner)* ]) ] $($($rest)*)?)
+    };
+    ([ $($done:expr),* ] { $($inner:tt)* } $(, $($rest:tt)*)?) => {
+        $crate::json_items!([ $($done,)* $crate::json_tree!({ $($inner)* }) ] $($($rest)*)?)
+    };
+    ([ $($done:expr),* ] $item:expr $(, $($rest:tt)*)?) => {
+        $crate::json_items!([ $($done,)* $crate::json_tree!($item) ] $($($rest)*)?)
+    };
+}
+
+/// Puts members into a map.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! json_members {
+    ($map:ident;) => {};
+    ($map:ident; $key:literal : $($rest:tt)+) => {
+        $crate::json_members!($map, $crate::base::tree::Key::const_new($key), $($rest)+)
+    };
+    ($map:ident; $key:path : $($rest:tt)+) => {
+        $crate::json_members!($map, $crate::base::tree::Key::from($key), $($rest)+)
+    };
+    ($map:ident; ($key:expr) : $($rest:tt)+) => {
+        $crate::json_members!($map, $crate::base::tree::Key::from($key), $($rest)+)
+    };
+    ($map:ident, $key:expr, null $(, $($rest:tt)*)?) => {
+        $map.insert($key, $crate::json_tree!(null));
+        $crate::json_members!($map; $($($rest)*)?);
+    };
+    ($map:ident, $key:expr, [ $($inner:tt)* ] $(, $($rest:tt)*)?) => {
+        $map.insert($key, $crate::json_tree!([ $($inner)* ]));
+        $crate::json_members!($map; $($($rest)*)?);
+    };
+    ($map:ident, $key:expr, { $($inner:tt)* } $(, $($rest:tt)*)?) => {
+        $map.insert($key, $crate::json_tree!({ $($inner)* }));
+        $crate::json_members!($map; $($($rest)*)?);
+    };
+    ($map:ident, $key:expr, $value:expr $(, $($rest:tt)*)?) => {
+        $map.insert($key, $crate::json_tree!($value));
+        $crate::json_members!($map; $($($rest)*)?);
     };
 }
 

@@ -98,3 +98,109 @@ fn what_is_not_there_is_null() {
     value["d"]["e"] = json!("f");
     assert_eq!(value["d"], json!({"e": "f"}));
 }
+
+/// One of everything that serde knows.
+#[derive(serde::Serialize)]
+struct Everything {
+    unit: (),
+    flag: bool,
+    small: i8,
+    large: u64,
+    wide: u128,
+    float: f32,
+    letter: char,
+    text: String,
+    none: Option<u8>,
+    some: Option<&'static str>,
+    pair: (u8, String),
+    list: Vec<Variants>,
+    by_number: std::collections::BTreeMap<u8, Variants>,
+    by_flag: std::collections::BTreeMap<bool, Newtype>,
+    #[serde(flatten)]
+    more: std::collections::HashMap<String, serde_json::Value>,
+    tree: Value,
+}
+
+#[derive(serde::Serialize)]
+struct Newtype(&'static str);
+
+#[derive(serde::Serialize)]
+enum Variants {
+    Unit,
+    One(i64),
+    Two(f64, Vec<u8>),
+    Named { first: u8, second: Option<Newtype> },
+}
+
+proptest! {
+    #[test]
+    fn what_is_serializable_becomes_the_tree_that_serde_json_makes(
+        tree in trees(), more in prop::collection::hash_map("x[a-z]{0,30}", trees(), 0..4),
+        number in any::<i64>(), float in any::<f64>(), letter in any::<char>()
+    ) {
+        let variants = || vec![
+            Variants::Unit,
+            Variants::One(number),
+            Variants::Two(float, vec![1, 2]),
+            Variants::Named { first: 7, second: Some(Newtype("inside")) },
+        ];
+        let everything = Everything {
+            unit: (),
+            flag: true,
+            small: -3,
+            large: u64::MAX,
+            wide: 12,
+            float: 0.5,
+            letter,
+            text: letter.to_string(),
+            none: None,
+            some: Some("some"),
+            pair: (1, "one".into()),
+            list: variants(),
+            by_number: (9..).zip(variants()).collect(),
+            by_flag: [(true, Newtype("yes")), (false, Newtype("no"))].into(),
+            more,
+            tree: tree.into(),
+        };
+        let theirs = serde_json::to_value(&everything).expect("serializable");
+        prop_assert_eq!(to_value(&everything).expect("serializable"), Value::from(theirs));
+    }
+}
+
+#[test]
+fn what_has_no_tree_is_refused() {
+    assert!(to_value(std::collections::BTreeMap::from([((1, 2), 3)])).is_err());
+    assert!(to_value(u128::MAX).is_err());
+}
+
+#[test]
+fn json_takes_what_that_of_serde_json_takes() {
+    const NAME: &str = "constant";
+    let (key, text) = ("key", "text".to_string());
+    macro_rules! compare {
+        ($($tokens:tt)+) => {
+            let theirs = serde_json::json!($($tokens)+);
+            assert_eq!(json!($($tokens)+), Value::from(theirs));
+        };
+    }
+    compare!(null);
+    compare!([]);
+    compare!({});
+    compare!(-1.5);
+    compare!(text);
+    compare!([null, true, [1, [2], {}], {"a": null}, text.len() + 1]);
+    compare!([null,]);
+    compare!({
+        "b": {"deep": [{"deeper": {}}, null]},
+        "a": null,
+        "again": 1,
+        "again": Some(2),
+        NAME: [],
+        key: text.repeat(2),
+        (format!("{text}-{}", 1)): if text.is_empty() { "e" } else { "f" },
+        "last": &text,
+    });
+    // What it does not.
+    let both = json!({"a": ["a", "b"].concat(), "b": [["a", "b"].concat(), {}]});
+    assert_eq!(both, json!({"a": "ab", "b": ["ab", {}]}));
+}
