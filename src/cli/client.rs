@@ -1,17 +1,19 @@
 //! A small HTTPS client for the hand tools: JSON in, JSON out, and streams of JSON lines.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
 
 use crate::base::tree::Value;
 use crate::cli::kubeconfig::Login;
@@ -20,12 +22,17 @@ use crate::server::client::{Connector, connector};
 /// Longest wait for an answer. Summaries of millions of requests take a while.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Warnings remembered as shown.
+const WARNED_MAX: usize = 100;
+
 /// The client.
 pub struct Client {
     http: HyperClient<HttpsConnector<Connector>, Full<Bytes>>,
     server: String,
     /// Credentials and impersonation.
     headers: Vec<(header::HeaderName, HeaderValue)>,
+    /// Warnings that were shown.
+    warned: Mutex<HashSet<String>>,
 }
 
 /// The server's refusal, with a sentence that says what to do next.
@@ -49,6 +56,7 @@ impl Client {
             http: HyperClient::builder(TokioExecutor::new()).build(connector),
             server: login.target.server,
             headers,
+            warned: Mutex::default(),
         })
     }
 
@@ -107,6 +115,7 @@ impl Client {
         let answer = answer
             .map_err(|_| anyhow!("{} did not answer within {TIMEOUT:?}", self.server))?
             .map_err(|e| anyhow!(self.connection_problem(&e)))?;
+        self.show_warnings(answer.headers());
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -115,6 +124,21 @@ impl Client {
         let audit_id = head.headers.get("audit-id").and_then(|v| v.to_str().ok());
         let audit_id = audit_id.unwrap_or_default();
         Err(refusal(head.status, &body.to_bytes(), audit_id).into())
+    }
+
+    /// Shows each warning of the server once, as kubectl does: that events may be missing, say.
+    fn show_warnings(&self, headers: &HeaderMap) {
+        for text in warnings(headers) {
+            let mut warned = self.warned.lock();
+            if !warned.contains(&text) {
+                eprintln!("Warning: {text}");
+                // Few differ; where many do, they are shown again.
+                if warned.len() >= WARNED_MAX {
+                    warned.clear();
+                }
+                warned.insert(text);
+            }
+        }
     }
 
     fn connection_problem(&self, error: &dyn std::error::Error) -> String {
@@ -147,6 +171,25 @@ async fn whole(answer: http::Response<Incoming>) -> anyhow::Result<Value> {
         .map_err(|_| anyhow!("the answer did not end within {TIMEOUT:?}"))?
         .context("reading the answer")?;
     serde_json::from_slice(&body.to_bytes()).context("the answer is not JSON")
+}
+
+/// The texts of `Warning` headers of code 299, the only code that Kubernetes sends.
+fn warnings(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::WARNING).iter();
+    let texts = values.filter_map(|value| {
+        let value = std::str::from_utf8(value.as_bytes()).ok()?;
+        let (_agent, quoted) = value.strip_prefix("299 ")?.split_once(' ')?;
+        let mut chars = quoted.strip_prefix('"')?.chars();
+        let mut text = String::new();
+        loop {
+            match chars.next()? {
+                '"' => return Some(text),
+                '\\' => text.push(chars.next()?),
+                other => text.push(other),
+            }
+        }
+    });
+    texts.collect()
 }
 
 fn headers(login: &Login) -> anyhow::Result<Vec<(header::HeaderName, HeaderValue)>> {
@@ -233,5 +276,25 @@ impl Lines {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_read_as_they_are_sent() {
+        let mut headers = HeaderMap::new();
+        for value in [
+            "299 - \"plain\"",
+            "299 - \"with \\\"quotes\\\" and \\\\\" \"Sun, 06 Nov 1994 08:49:37 GMT\"",
+            "110 - \"Response is Stale\"",
+            "299 - \"never ends",
+            "299",
+        ] {
+            headers.append(header::WARNING, HeaderValue::from_static(value));
+        }
+        assert_eq!(warnings(&headers), ["plain", "with \"quotes\" and \\"]);
     }
 }

@@ -60,7 +60,12 @@ impl RecordApi {
         if request.ctx.info.resource == "auditevents" {
             return self.events.handle(request).await;
         }
+        let gaps = self.events.gaps();
         let answer = self.explain(&request.ctx).await;
+        // Who may not read the record is told nothing of it.
+        if !matches!(&answer, Err(status) if status.code == 403) {
+            gaps.warn(&mut request.ctx);
+        }
         answer.unwrap_or_else(|s| negotiate::status_response(&mut request.ctx, &s))
     }
 

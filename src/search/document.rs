@@ -262,7 +262,7 @@ fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// Stands between the values of a list.
+/// Stands between the values of a list; within them it becomes a space.
 const SEPARATOR: char = '\u{1f}';
 
 /// The values of a list, which is one text in the index: see [`Kept::List`].
@@ -300,7 +300,14 @@ impl<'e> Writer<'e> {
             if self.spare.len() > from {
                 self.spare.push(SEPARATOR);
             }
-            self.spare.push_str(value);
+            // A value that looks like two would be found as either.
+            match value.contains(SEPARATOR) {
+                false => self.spare.push_str(value),
+                true => {
+                    let shown = |c| if c == SEPARATOR { ' ' } else { c };
+                    self.spare.extend(value.chars().map(shown));
+                }
+            }
         }
         if self.spare.len() > from {
             self.values.push((field, self.spared(from)));
@@ -570,5 +577,16 @@ mod tests {
         assert_eq!(missing, not_here);
         let groups: Vec<&str> = document.texts(fields.user_group).flat_map(list).collect();
         assert_eq!(groups, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_group_cannot_pass_for_two() {
+        let fields = Fields::new();
+        let line = r#"{"kind":"Event","level":"Metadata","auditID":"a","stage":"ResponseComplete","requestURI":"/","verb":"get","user":{"username":"u","groups":["a\u001fsystem:masters","b"]},"requestReceivedTimestamp":"2026-01-01T00:00:01.000000Z","stageTimestamp":"2026-01-01T00:00:01.700000Z"}"#;
+        let document = prepare(&fields, line.as_bytes())
+            .expect("an event")
+            .document;
+        let groups: Vec<&str> = document.texts(fields.user_group).flat_map(list).collect();
+        assert_eq!(groups, ["a system:masters", "b"]);
     }
 }

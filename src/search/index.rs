@@ -198,6 +198,16 @@ impl Index {
         }
     }
 
+    /// Days that are being built anew from the log, of which events may be missing.
+    pub fn rebuilding(&self) -> Vec<NaiveDate> {
+        self.shared.rebuilding.read().iter().copied().collect()
+    }
+
+    /// Whether the newest events may be missing, because the log could not be taken in.
+    pub fn is_behind(&self) -> bool {
+        self.shared.is_behind.load(Ordering::Acquire)
+    }
+
     /// How many events were indexed since the start, and how many lines were none.
     pub fn counts(&self) -> (u64, u64) {
         let metrics = &self.shared.metrics;
@@ -227,7 +237,7 @@ impl Index {
             page(&fields, days, &*compiled, span, limit)
         });
         let mut page = page.await?;
-        page.is_behind = self.shared.is_behind.load(Ordering::Acquire);
+        page.is_behind = self.is_behind();
         Ok(page)
     }
 
@@ -241,7 +251,7 @@ impl Index {
             summary::run(days, &*compiled, (span.from, span.to), &spec)
         });
         let mut totals = totals.await?;
-        totals.is_incomplete |= self.shared.is_behind.load(Ordering::Acquire);
+        totals.is_incomplete |= self.is_behind();
         Ok(totals)
     }
 

@@ -195,6 +195,11 @@ async fn a_damaged_index_is_noticed_while_reading_and_built_anew() {
             ],
         );
         let lines = String::from_utf8_lossy(&output.stdout).lines().count();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            lines == before || said.contains("built anew") || !output.status.success(),
+            "{lines} of {before} events, and nothing says that some are missing: {said}"
+        );
         (lines == before).then_some(())
     });
     assert_eq!(

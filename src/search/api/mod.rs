@@ -100,10 +100,23 @@ impl EventsApi {
         let answer = match ctx.info.verb.as_str() {
             "list" => self.list(ctx).await,
             "watch" => self.watch(ctx).await,
-            "get" => self.get(ctx).await,
+            "get" => {
+                let gaps = self.gaps();
+                let answer = self.get(ctx).await;
+                gaps.warn(ctx);
+                answer
+            }
             _ => Err(Status::method_not_allowed()),
         };
         answer.unwrap_or_else(|status| negotiate::status_response(ctx, &status))
+    }
+
+    /// What may be missing in an answer that begins now.
+    pub fn gaps(&self) -> Gaps<'_> {
+        Gaps {
+            rebuilding: self.index.rebuilding(),
+            index: &self.index,
+        }
     }
 
     /// Fills in the status of an AuditSummary.
@@ -177,16 +190,7 @@ impl EventsApi {
         };
         let from = Token::parse(&options.continue_token)?;
         let page = self.page(&selection, limit, from).await?;
-        for day in &page.rebuilding {
-            ctx.warn(format!(
-                "the index of {day} is being built anew from the log: events may be missing"
-            ));
-        }
-        if page.is_behind {
-            ctx.warn(
-                "the search index could not take in all of the log: the newest events may be missing",
-            );
-        }
+        warn_of_gaps(ctx, &page.rebuilding, page.is_behind);
         let list = List {
             items: &page.items,
             resource_version: page.version,
@@ -268,6 +272,32 @@ impl EventsApi {
             &object(&item, negotiated, include, true),
             negotiated,
         ))
+    }
+}
+
+/// What may be missing in an answer, see [`EventsApi::gaps`].
+pub struct Gaps<'a> {
+    rebuilding: Vec<chrono::NaiveDate>,
+    index: &'a Index,
+}
+
+impl Gaps<'_> {
+    /// Tells the client, once the answer is complete.
+    pub fn warn(self, ctx: &mut RequestContext) {
+        warn_of_gaps(ctx, &self.rebuilding, self.index.is_behind());
+    }
+}
+
+fn warn_of_gaps(ctx: &mut RequestContext, rebuilding: &[chrono::NaiveDate], is_behind: bool) {
+    for day in rebuilding {
+        ctx.warn(format!(
+            "the index of {day} is being built anew from the log: events may be missing"
+        ));
+    }
+    if is_behind {
+        ctx.warn(
+            "the search index could not take in all of the log: the newest events may be missing",
+        );
     }
 }
 
