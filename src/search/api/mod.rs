@@ -103,7 +103,9 @@ impl EventsApi {
             "get" => {
                 let gaps = self.gaps();
                 let answer = self.get(ctx).await;
-                gaps.warn(ctx);
+                if answer.is_err() {
+                    gaps.warn(ctx);
+                }
                 answer
             }
             _ => Err(Status::method_not_allowed()),
