@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
 
+use crate::base::tree::to_value;
 use crate::cli::events::{EventQuery, each, limit_arg, limit_of, value, window_args};
 use crate::cli::found;
 use crate::cli::print::wants_colour;
@@ -73,7 +74,7 @@ pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let summary = summarizer.finish();
     let is_found = !summary.groups.is_empty();
-    let tree = crate::base::tree::to_value(&summary)?;
+    let tree = to_value(&summary)?;
     if !print_tree(output(matches), &tree) {
         if !is_found {
             eprintln!("nothing found");

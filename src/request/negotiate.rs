@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::api::status::Status;
 use crate::api::{protobuf, yaml};
+use crate::base::tree::to_value;
 use crate::request::{ApiResponse, RequestContext};
 
 /// A wire encoding of objects.
@@ -247,7 +248,7 @@ pub fn wants_pretty(ctx: &RequestContext) -> bool {
 
 /// An object in the negotiated encoding. What has no protobuf form is answered as JSON.
 pub fn encode<T: Serialize>(value: &T, negotiated: Negotiated) -> Bytes {
-    let tree = || crate::base::tree::to_value(value).unwrap_or_default();
+    let tree = || to_value(value).unwrap_or_default();
     match negotiated.encoding {
         Encoding::Yaml => return Bytes::from(yaml::to_yaml(&tree())),
         Encoding::Protobuf => {

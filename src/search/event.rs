@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::base::tree::{Value, json};
+
 /// Which cluster an event comes from, where several are collected.
 pub const CLUSTER_ANNOTATION: &str = "audit.verbatim.dev/cluster";
 /// Stages of the pipeline that are read of one request.
@@ -319,9 +321,9 @@ pub fn with_cluster(line: &[u8], cluster: &str) -> Option<Vec<u8>> {
 }
 
 fn with_cluster_in_tree(text: &str, cluster: &str) -> Option<Vec<u8>> {
-    let mut tree: crate::base::tree::Value = serde_json::from_str(text).ok()?;
+    let mut tree: Value = serde_json::from_str(text).ok()?;
     if !tree["annotations"].is_object() {
-        tree["annotations"] = crate::base::tree::json!({});
+        tree["annotations"] = json!({});
     }
     tree["annotations"][CLUSTER_ANNOTATION] = cluster.into();
     serde_json::to_vec(&tree).ok()

@@ -115,24 +115,14 @@ fn forbidden(admission: &Admission<'_>, why: &str) -> Status {
     Status::forbidden(&admission.resource.group_resource(), name, why)
 }
 
-/// What is at a pointer without escapes; `Value::pointer` copies every step to undo them.
-fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
-    let mut steps = pointer.split('/').skip(1);
-    steps.try_fold(value, |value, step| match value {
-        Value::Object(members) => members.get(step),
-        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
 /// Text at a pointer, or nothing.
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    at(value, pointer).and_then(Value::as_str).unwrap_or("")
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
 }
 
 /// Items of a list at a pointer.
 fn items<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    let found = at(value, pointer).and_then(Value::as_array);
+    let found = value.pointer(pointer).and_then(Value::as_array);
     found.into_iter().flatten()
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rand::Rng;
 
 use crate::admission::plugins::pod::{containers, is_mirror, projects_token, refers_to_secrets};
-use crate::admission::plugins::{annotation, at, forbidden, is_of, is_subresource_of, items, text};
+use crate::admission::plugins::{annotation, forbidden, is_of, is_subresource_of, items, text};
 use crate::admission::{Admission, AdmissionPlugin, Operation};
 use crate::api::names::GroupResource;
 use crate::api::objects::Objects;
@@ -116,7 +116,7 @@ impl AdmissionPlugin for ServiceAccount {
         admission.object["spec"]["serviceAccountName"] = json!(name);
         admission.object["spec"]["serviceAccount"] = json!(name);
         let account = self.account(admission, &name).await?;
-        let flag = |object: &Value, pointer| at(object, pointer).and_then(Value::as_bool);
+        let flag = |object: &Value, pointer| object.pointer(pointer).and_then(Value::as_bool);
         let automount = flag(admission.object, "/spec/automountServiceAccountToken")
             .or_else(|| flag(&account, "/automountServiceAccountToken"))
             .unwrap_or(true);

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 
+use compact_str::format_compact;
+
 use crate::api::bytes;
 use crate::api::field::go_quote;
 use crate::base::tree::{Key, Value};
@@ -58,8 +60,8 @@ impl Element {
                 out.push(b'}');
                 Key::from_utf8(out).unwrap_or_default()
             }
-            Element::Value(value) => compact_str::format_compact!("v:{value}"),
-            Element::Index(index) => compact_str::format_compact!("i:{index}"),
+            Element::Value(value) => format_compact!("v:{value}"),
+            Element::Index(index) => format_compact!("i:{index}"),
         }
     }
 

@@ -1,8 +1,10 @@
 //! JSON Patch, RFC 6902, with the liberties of the library that Kubernetes uses: negative indices,
 //! `replace` and `test` of missing members, paths whose first segment is ignored.
 
+use std::borrow::Cow;
+
 use crate::api::schema::go_json;
-use crate::base::tree::{Map, Value};
+use crate::base::tree::{Map, Value, unescaped};
 
 /// Most operations in one patch.
 pub(super) const OPERATIONS_MAX: usize = 10_000;
@@ -282,7 +284,10 @@ fn read<'a>(document: &'a mut Value, path: &str) -> Result<&'a Value, Failed> {
 }
 
 /// The container that the last segment of `path` is in, and that segment.
-fn parent<'a>(document: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), Failed> {
+fn parent<'d, 'p>(
+    document: &'d mut Value,
+    path: &'p str,
+) -> Result<(&'d mut Value, Cow<'p, str>), Failed> {
     let (_, rest) = path.split_once('/').ok_or(Failed)?;
     let (containers, last) = match rest.rsplit_once('/') {
         Some((containers, last)) => (Some(containers), last),
@@ -291,7 +296,7 @@ fn parent<'a>(document: &'a mut Value, path: &str) -> Result<(&'a mut Value, Str
     let mut at = document;
     for segment in containers.into_iter().flat_map(|c| c.split('/')) {
         at = match at {
-            Value::Object(members) => members.get_mut(&unescape(segment)).ok_or(Failed)?,
+            Value::Object(members) => members.get_mut(&unescaped(segment)).ok_or(Failed)?,
             Value::Array(items) => {
                 let i = index(segment, items.len())?;
                 &mut items[i]
@@ -299,12 +304,7 @@ fn parent<'a>(document: &'a mut Value, path: &str) -> Result<(&'a mut Value, Str
             _ => return Err(Failed),
         };
     }
-    Ok((at, unescape(last)))
-}
-
-/// `~1` is a slash and `~0` a tilde, in that order.
-pub(super) fn unescape(segment: &str) -> String {
-    segment.replace("~1", "/").replace("~0", "~")
+    Ok((at, unescaped(last)))
 }
 
 /// An index below `length`; negative ones count from the end.

@@ -22,7 +22,7 @@ use crate::api::field::{FieldErrors, Path};
 use crate::api::names::GroupKind;
 use crate::api::schema::{self, Format, Schema, Touched, go_json};
 use crate::api::status::{Details, Status};
-use crate::base::tree::{Map, Value};
+use crate::base::tree::{Map, Value, unescaped};
 
 pub use json_patch::{JsonPatch, NotApplied};
 pub(in crate::api) use print::go_value;
@@ -123,7 +123,7 @@ impl Patch {
                 members.keys().map(ToString::to_string).collect()
             }
             Document::Json(operations) => {
-                let first = |path: &str| Some(json_patch::unescape(path.split('/').nth(1)?));
+                let first = |path: &str| Some(unescaped(path.split('/').nth(1)?).into_owned());
                 let paths = operations.iter().flat_map(json_patch::Operation::paths);
                 match paths.map(first).collect::<Option<Vec<String>>>() {
                     Some(names) => names,
@@ -295,7 +295,7 @@ fn touched(operations: &[json_patch::Operation]) -> Value {
         for segment in segments.iter().rev().skip(1).rev() {
             let Value::Object(members) = at else { break };
             at = members
-                .entry(json_patch::unescape(segment).into())
+                .entry(unescaped(segment).into())
                 .or_insert_with(|| Value::Object(Map::new()));
         }
     }

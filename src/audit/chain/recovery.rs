@@ -12,6 +12,7 @@ use std::path::Path;
 use super::checkpoint::{Checkpoint, CheckpointKind};
 use super::format::{Hash, Header, Reason, VERSION, chain_path, now};
 use super::writer::{Chain, ChainFile, next_path};
+use crate::base::tree::json;
 
 /// Who writes the log, and what was signed about it before.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +46,8 @@ impl Recovery {
 
     /// The annotation that tells it.
     pub fn annotation(&self) -> String {
-        let reason = self.reason.map(|r| crate::base::tree::json!(r));
-        crate::base::tree::json!({"chain": {
+        let reason = self.reason.map(|r| json!(r));
+        json!({"chain": {
             "recoveredLines": self.lines,
             "halfLine": self.is_torn,
             "finishedRotation": self.rotation,

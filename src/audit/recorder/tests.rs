@@ -6,6 +6,7 @@ use crate::audit::policy_file;
 use crate::audit::redact::{Action, DefaultSet, Rules};
 use crate::audit::sink::Loss;
 use crate::audit::sink::memory::MemorySink;
+use crate::base::tree::{Value, from_value, json};
 use crate::request::RequestInfo;
 
 const ALL: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: RequestResponse}]";
@@ -35,7 +36,7 @@ async fn failed_authentication_is_one_event_with_its_reason() {
     let events = sink.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["stage"], "ResponseStarted");
-    assert_eq!(events[0]["user"], crate::base::tree::json!({}));
+    assert_eq!(events[0]["user"], json!({}));
     assert_eq!(events[0]["responseStatus"]["message"], "Unauthorized");
     assert_eq!(events[0]["responseObject"]["code"], 401);
     let trace = events[0]["annotations"][TRACE_ANNOTATION].as_str();
@@ -158,14 +159,14 @@ async fn thread_05_groups_see_what_their_policies_and_redaction_say() {
     let metadata = &sinks[0].events()[0];
     assert_eq!(
         (&metadata["level"], &metadata["requestObject"]),
-        (&"Metadata".into(), &crate::base::tree::Value::Null)
+        (&"Metadata".into(), &Value::Null)
     );
     let full = &sinks[1].events()[0];
     assert_eq!(full["level"], "RequestResponse");
     // users.md thread 19; and the event stays one that typed readers take.
     for object in ["requestObject", "responseObject"] {
         let secret: k8s_openapi::api::core::v1::Secret =
-            crate::base::tree::from_value(full[object].clone()).expect("a Secret");
+            from_value(full[object].clone()).expect("a Secret");
         let value = secret.data.expect("data")["p"].clone();
         assert_ne!(value.0, b"hunter2");
         let text = full[object]["data"]["p"].as_str().expect("text");

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::path::{Positions, Segment};
 use super::{Action, FieldRule, Target, decoded};
-use crate::base::tree::Value;
+use crate::base::tree::{Value, unescaped};
 
 /// Makes the text that takes a value's place.
 pub(super) type Replace<'a> = dyn Fn(&[u8], Action) -> String + 'a;
@@ -128,7 +128,7 @@ fn patch_operation(operation: &mut Value, start: &Tracks<'_>, replace: &Replace<
     };
     let mut tracks: Tracks<'_> = copy(start);
     for part in pointer.split('/').skip(1) {
-        let part = part.replace("~1", "/").replace("~0", "~");
+        let part = unescaped(part);
         tracks = advance(&tracks, Segment::Pointer(&part));
         if let Some(track) = finished(&tracks) {
             return apply(value, track.rule, replace);

@@ -22,6 +22,7 @@ use crate::audit::metrics::Metrics;
 use crate::audit::own::{Gap, own_event};
 use crate::audit::sink::file::{Incident, RotatingFile, Rotation, WriteError};
 use crate::audit::sink::{Gathering, Leading, Loss, Receipt, Sink, legacy};
+use crate::base::tree::json;
 
 /// Upstream's name for this sink in metrics.
 const PLUGIN: &str = "log";
@@ -355,7 +356,7 @@ impl Shared {
         };
         tracing::error!(incident = incident.kind(), "{text}");
         self.metrics.incident(incident.kind());
-        let value = crate::base::tree::json!({"incident": incident.kind(), "message": text});
+        let value = json!({"incident": incident.kind(), "message": text});
         self.note("incident", &value.to_string());
         match incident {
             Incident::Deleted(lost) if lost > 0 => {

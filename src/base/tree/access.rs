@@ -1,5 +1,7 @@
 //! Looking into a [`Value`].
 
+use std::borrow::Cow;
+
 use super::{Key, Map, Number, Value};
 
 /// What stands for members and items that are not there.
@@ -149,8 +151,12 @@ fn segments(pointer: &str) -> Option<impl Iterator<Item = &str>> {
     Some(segments)
 }
 
-fn unescaped(segment: &str) -> String {
-    segment.replace("~1", "/").replace("~0", "~")
+/// A step of a pointer without its escapes: `~1` is a slash and `~0` a tilde, in that order.
+pub fn unescaped(segment: &str) -> Cow<'_, str> {
+    match segment.contains('~') {
+        false => segment.into(),
+        true => segment.replace("~1", "/").replace("~0", "~").into(),
+    }
 }
 
 fn item(segment: &str) -> Option<usize> {

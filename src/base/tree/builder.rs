@@ -24,7 +24,7 @@ pub fn value_of<T: Serialize + ?Sized>(value: &T) -> Value {
 /// Answers the tree of what it is given.
 struct Builder;
 
-/// Members under way; enums with content are one member around it.
+/// Members under way; a variant of an enum with content is a member around them.
 struct Members {
     variant: Option<&'static str>,
     members: Map,
@@ -223,80 +223,30 @@ impl Serializer for Builder {
     }
 }
 
-impl Items {
-    fn push<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.items.push(item.serialize(Builder)?);
-        Ok(())
-    }
+macro_rules! items {
+    ($($kind:ident::$add:ident),*) => {$(
+        impl ser::$kind for Items {
+            type Ok = Value;
+            type Error = Error;
 
-    fn finish(self) -> Result<Value, Error> {
-        Ok(within(self.variant, Value::Array(self.items)))
-    }
+            fn $add<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
+                self.items.push(item.serialize(Builder)?);
+                Ok(())
+            }
+
+            fn end(self) -> Result<Value, Error> {
+                Ok(within(self.variant, Value::Array(self.items)))
+            }
+        }
+    )*};
 }
 
-impl Members {
-    fn add<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
-        let value = value.serialize(Builder)?;
-        self.members.insert(Key::const_new(key), value);
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Value, Error> {
-        Ok(within(self.variant, Value::Object(self.members)))
-    }
-}
-
-impl ser::SerializeSeq for Items {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        self.finish()
-    }
-}
-
-impl ser::SerializeTuple for Items {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        self.finish()
-    }
-}
-
-impl ser::SerializeTupleStruct for Items {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        self.finish()
-    }
-}
-
-impl ser::SerializeTupleVariant for Items {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        self.finish()
-    }
-}
+items!(
+    SerializeSeq::serialize_element,
+    SerializeTuple::serialize_element,
+    SerializeTupleStruct::serialize_field,
+    SerializeTupleVariant::serialize_field
+);
 
 impl ser::SerializeMap for Members {
     type Ok = Value;
@@ -319,40 +269,31 @@ impl ser::SerializeMap for Members {
     }
 
     fn end(self) -> Result<Value, Error> {
-        self.finish()
+        Ok(Value::Object(self.members))
     }
 }
 
-impl ser::SerializeStruct for Members {
-    type Ok = Value;
-    type Error = Error;
+macro_rules! fields {
+    ($($kind:ident),*) => {$(
+        impl ser::$kind for Members {
+            type Ok = Value;
+            type Error = Error;
 
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-    ) -> Result<(), Error> {
-        self.add(key, value)
-    }
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                key: &'static str,
+                value: &T,
+            ) -> Result<(), Error> {
+                let value = value.serialize(Builder)?;
+                self.members.insert(Key::const_new(key), value);
+                Ok(())
+            }
 
-    fn end(self) -> Result<Value, Error> {
-        self.finish()
-    }
+            fn end(self) -> Result<Value, Error> {
+                Ok(within(self.variant, Value::Object(self.members)))
+            }
+        }
+    )*};
 }
 
-impl ser::SerializeStructVariant for Members {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-    ) -> Result<(), Error> {
-        self.add(key, value)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        self.finish()
-    }
-}
+fields!(SerializeStruct, SerializeStructVariant);

@@ -23,7 +23,7 @@ mod serial;
 
 use std::fmt;
 
-pub use access::Index;
+pub use access::{Index, unescaped};
 pub use builder::to_value;
 #[doc(hidden)]
 pub use builder::value_of;

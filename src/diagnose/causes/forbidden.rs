@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Answer;
 use crate::audit::event::REASON_ANNOTATION;
+use crate::base::tree::Value;
 use crate::diagnose::cause::{Cause, Class};
 use crate::diagnose::trace::{TracedStage, webhook_of};
 
@@ -119,7 +120,7 @@ fn by_authorizer(answer: &Answer<'_>) -> Cause {
         .as_str()
         .unwrap_or_default();
     let user = match &event["impersonatedUser"]["username"] {
-        crate::base::tree::Value::String(name) => name.as_str(),
+        Value::String(name) => name.as_str(),
         _ => event["user"]["username"].as_str().unwrap_or_default(),
     };
     if user.starts_with("system:node:") && !reason.is_empty() {

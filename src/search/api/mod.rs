@@ -11,6 +11,8 @@
 //! # Decisions
 //! - A list's resourceVersion is the place in the log up to which it shows everything; a watch from
 //!   there goes on without loss. Items carry the version of their own time, which is never later.
+//! - An answer that may lack events (a day is being built anew, the index could not take in all of the
+//!   log) says so in `Warning` headers, which kubectl and the hand tools show.
 //! - A list without `limit` is the newest 500 events with a continue token, not everything there is.
 
 pub mod item;

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::base::tree::Value;
+
 /// Lines longer than this cannot be events.
 const LINE_MAX_BYTES: usize = 64 << 20;
 /// Lines that are looked at to tell lines from documents.
@@ -183,7 +185,7 @@ impl<'de> Visitor<'de> for &mut Items<'_> {
             if index > 0 {
                 text.push(',');
             }
-            text.push_str(&crate::base::tree::Value::from(key.as_str()).to_string());
+            text.push_str(&Value::from(key.as_str()).to_string());
             text.push(':');
             text.push_str(value.get());
         }
@@ -204,7 +206,7 @@ mod tests {
     fn scanned(text: &str) -> Vec<String> {
         let mut out = Vec::new();
         let ended = scan(&mut text.as_bytes(), &mut |place, text| {
-            let text: crate::base::tree::Value = serde_json::from_slice(text).unwrap_or_default();
+            let text: Value = serde_json::from_slice(text).unwrap_or_default();
             out.push(format!("{place:?} {text}"));
             true
         });

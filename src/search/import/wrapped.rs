@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::base::tree::Value;
 use crate::search::import::cloud;
 
 /// How events in a log begin.
@@ -118,11 +119,7 @@ fn in_log_form(members: &[(Cow<'_, str>, &RawValue)]) -> Vec<u8> {
             continue;
         }
         out.push(b',');
-        out.extend_from_slice(
-            crate::base::tree::Value::from(&**key)
-                .to_string()
-                .as_bytes(),
-        );
+        out.extend_from_slice(Value::from(&**key).to_string().as_bytes());
         out.push(b':');
         push_on_one_line(&mut out, value.get());
     }

@@ -19,6 +19,7 @@ use super::{Problem, ProblemKind, Progress, Statement, VerifyError, diagnose};
 use crate::audit::chain::format::{ENTRY_BYTES, Entry, Hash, Header};
 use crate::audit::chain::writer::ChainFile;
 use crate::audit::event::TRACE_ANNOTATION;
+use crate::base::tree::Value;
 
 /// Bytes of lines that one worker hashes at a time.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -357,9 +358,9 @@ fn statement(line: &[u8], path: &Path, number: u64) -> Option<Statement> {
     if !line.get(OWN_EVENT_AT..)?.starts_with(OWN_EVENT) {
         return None;
     }
-    let event: crate::base::tree::Value = serde_json::from_slice(line).ok()?;
+    let event: Value = serde_json::from_slice(line).ok()?;
     let value = event["annotations"][TRACE_ANNOTATION].as_str()?;
-    let value: crate::base::tree::Value = serde_json::from_str(value).ok()?;
+    let value: Value = serde_json::from_str(value).ok()?;
     let lost = value["lost"].as_u64().unwrap_or(0);
     let text = |key: &str| value[key].as_str().unwrap_or("unknown").to_string();
     let message = if lost > 0 {
