@@ -131,8 +131,8 @@ pub mod nested {
 pub fn push_raw(out: &mut Vec<u8>, text: &[u8]) {
     let start = out.len();
     out.extend_from_slice(text);
-    if memchr::memchr2(b'\n', b'\r', text).is_some() {
-        for byte in &mut out[start..] {
+    if let Some(first) = memchr::memchr2(b'\n', b'\r', text) {
+        for byte in &mut out[start + first..] {
             if matches!(byte, b'\n' | b'\r') {
                 *byte = b' ';
             }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::audit::sink::file::backups;
 
 /// Bytes that are read at once.
-const READ_BYTES: usize = 1 << 20;
+const READ_BYTES: u64 = 1 << 20;
 /// Lines longer than this cannot be events; they are skipped.
 const LINE_MAX_BYTES: usize = 64 << 20;
 
@@ -244,16 +244,8 @@ impl Follower {
             self.position.offset += self.buffer.len() as u64;
             self.buffer.clear();
         }
-        let old = self.buffer.len();
-        self.buffer.resize(old + READ_BYTES, 0);
-        let read = loop {
-            match open.reader.read(&mut self.buffer[old..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        self.buffer.truncate(old + read.as_ref().map_or(0, |n| *n));
-        Ok(read? > 0)
+        let mut more = open.reader.by_ref().take(READ_BYTES);
+        Ok(more.read_to_end(&mut self.buffer)? > 0)
     }
 
     /// Goes on to the file after this one, if this one is finished. Answers whether it did.

@@ -42,6 +42,7 @@
 mod in_flight;
 mod micros;
 mod pace;
+mod reader;
 
 pub mod api;
 pub mod days;

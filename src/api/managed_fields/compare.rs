@@ -209,7 +209,7 @@ fn compare(
     })
 }
 
-fn is_scalar(value: &Value) -> bool {
+pub(super) fn is_scalar(value: &Value) -> bool {
     !value.is_object() && !value.is_array() && !value.is_null()
 }
 
@@ -247,7 +247,7 @@ fn group<'k, 'v>(
     group
 }
 
-fn compare_lists(
+pub(super) fn compare_lists(
     list: &List,
     old: &[Value],
     new: &[Value],

@@ -67,6 +67,11 @@ impl Entry {
         }
     }
 
+    /// Its paths, encoded; they are not decoded, so it can only be encoded from now on.
+    pub(super) fn encoded_as(&mut self, fields: Map) {
+        self.raw = Some(Value::Object(fields));
+    }
+
     /// Whether two entries belong to the same writer. Applied ones do in every version.
     pub fn is_same(&self, other: &Entry) -> bool {
         self.operation == other.operation

@@ -17,6 +17,7 @@
 
 mod apply;
 mod compare;
+mod created;
 mod element;
 mod entries;
 mod extract;

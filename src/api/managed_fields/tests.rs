@@ -378,6 +378,41 @@ proptest! {
     }
 
     #[test]
+    fn creates_in_one_pass_own_what_comparing_finds(
+        config in any_config(),
+        status in prop::option::of("[a-c]{1}"),
+        repeats in any::<bool>(),
+        filter in 0..3usize,
+    ) {
+        let server = Server::new("", "v1", "Pod");
+        let mut new = config;
+        if let Some(phase) = status {
+            new["status"] = json!({"phase": phase, "conditions": [{"type": "t"}], "podIPs": []});
+        }
+        if repeats {
+            let first = new["spec"]["containers"][0].clone();
+            new["spec"]["containers"].as_array_mut().expect("a list").push(first);
+        }
+        schema::normalise(&mut new, server.versions.0);
+        let filters = [
+            Filter::All,
+            Filter::Without(Set::of_fields(&[&["status"]])),
+            Filter::Without(Set::of_fields(&[
+                &["metadata", "labels"],
+                &["spec", "containers"],
+                &["status", "conditions"],
+            ])),
+        ];
+        let ty = Type::Known(server.versions.0);
+        let filter = &filters[filter];
+        let fields = created::fields_of_create(&server.zero, &new, ty, filter).expect("keys");
+        let changes = compare_objects(&server.zero, &new, ty).expect("keys");
+        let changes = changes.filtered(|set| filter.apply(set));
+        let owned = changes.modified.union(&changes.added);
+        prop_assert_eq!(fields.map(Value::Object), Some(owned.to_fields()));
+    }
+
+    #[test]
     fn sets_survive_encoding(config in any_config()) {
         let gvk = GroupVersionKind::new("", "v1", "Pod");
         let set = fields_of(&config, Type::Known(schema::builtin(&gvk).expect("known")));

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use super::compare::{Comparison, compare_objects};
+use super::created::fields_of_create;
 use super::entries::{Entries, Entry, Operation, is_reset};
 use super::in_place::track_in_place;
 use super::set::Set;
 use super::typed::Type;
 use super::{Versions, Writer, managed_fields_of, put, take};
-use crate::base::tree::{Key, Value};
+use crate::base::tree::{Key, Map, Value};
 
 /// Compares an old and a new object in every version that entries ask for.
 pub(super) struct Changes<'a> {
@@ -28,11 +29,8 @@ impl<'a> Changes<'a> {
         new: &'a Value,
         writer: &'a Writer<'a>,
     ) -> Result<Self, String> {
-        let ty = writer
-            .versions
-            .type_of(writer.api_version)
-            .unwrap_or(Type::Deduced);
-        let own = compare_objects(old, new, ty)?.filtered(|set| writer.filter.apply(set));
+        let own =
+            compare_objects(old, new, type_of(writer))?.filtered(|set| writer.filter.apply(set));
         Ok(Changes {
             old,
             new,
@@ -152,6 +150,11 @@ pub(super) fn track_entries(
     {
         return Ok(None);
     }
+    if managed.is_none()
+        && let Some(fields) = fields_of_create(old, new, type_of(writer), writer.filter)?
+    {
+        return Ok(created(fields, writer));
+    }
     let mut changes = Changes::new(old, new, writer)?;
     if changes.own().is_empty() && same_version(managed.as_ref(), writer.api_version) {
         return Ok(managed);
@@ -176,6 +179,28 @@ pub(super) fn track_entries(
     }
     entries.cap();
     Ok(entries.encode())
+}
+
+/// The type of the kind in the writer's version.
+fn type_of<'a>(writer: &'a Writer<'_>) -> Type<'a> {
+    let known = writer.versions.type_of(writer.api_version);
+    known.unwrap_or(Type::Deduced)
+}
+
+/// The entries of what only the writer ever wrote.
+fn created(fields: Map, writer: &Writer<'_>) -> Option<Value> {
+    if fields.is_empty() {
+        return None;
+    }
+    let mut entry = Entry::new(
+        writer.manager,
+        Operation::Update,
+        writer.api_version,
+        writer.subresource,
+    );
+    entry.time = Some(writer.now.to_string());
+    entry.encoded_as(fields);
+    Entries(vec![entry]).encode()
 }
 
 fn same_version(managed: Option<&Value>, api_version: &str) -> bool {
