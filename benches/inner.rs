@@ -22,6 +22,8 @@ use verbatim::endpoints::handlers::list;
 use verbatim::registry::Target;
 use verbatim::registry::table;
 use verbatim::request::{Attributes, AuditLevel, RequestContext, RequestInfo, UserInfo};
+use verbatim::search::document;
+use verbatim::search::fields::Fields;
 use verbatim::storage::cacher::{CachedObject, EventType};
 
 #[path = "load/objects.rs"]
@@ -153,6 +155,15 @@ fn events(c: &mut Criterion) {
                 Some(response),
             )
         })
+    });
+    let line = {
+        let head = Head::render(&ctx, AuditLevel::Metadata, None);
+        let stage = Stage::ResponseComplete;
+        head.event(&ctx, &decision, None, stage, Some(response))
+    };
+    let fields = Fields::new();
+    c.bench_function("index/prepare", |b| {
+        b.iter(|| document::prepare(&fields, black_box(line.line())).expect("an event"))
     });
     c.bench_function("request/parse", |b| {
         b.iter(|| RequestInfo::parse(&Method::GET, black_box(ctx.uri.path()), ""))
