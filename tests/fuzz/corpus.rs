@@ -219,3 +219,24 @@ pub(crate) fn audit_policies() -> Vec<Vec<u8>> {
     all.push(whole.as_bytes().to_vec());
     all
 }
+
+/// Audit events, some with the trace that this server adds.
+pub(crate) fn audit_lines() -> Vec<Vec<u8>> {
+    let recorded = golden().join("recorded/70-audit.events.json");
+    let text = std::fs::read_to_string(recorded).expect("the recorded events");
+    let requests: Vec<Value> = serde_json::from_str(&text).expect("the events of requests");
+    let events = requests.into_iter().flat_map(|mut request| {
+        from_value::<Vec<Value>>(request["events"].take()).unwrap_or_default()
+    });
+    let trace = r#"{"us":5802,"by":"x509","rule":9,"ruleName":"writes","fieldManager":"m","stages":[["authentication",14,4,"ok","x509"],["flow-control",49,5,"ok","schema \"exempt\""],["store/create",399,5334,"error","a\\b\n"]],"running":["encode",3]}"#;
+    let all = events.enumerate().map(|(at, mut event)| {
+        for time in ["requestReceivedTimestamp", "stageTimestamp"] {
+            event[time] = "2026-01-01T00:00:00.000000Z".into();
+        }
+        if at % 2 == 0 {
+            event["annotations"]["audit.verbatim.dev/stages"] = trace.into();
+        }
+        bytes(&event)
+    });
+    spread(all.collect())
+}

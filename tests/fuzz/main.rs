@@ -103,3 +103,8 @@ fn audit_policy() {
         targets::audit_policy,
     );
 }
+
+#[test]
+fn audit_line() {
+    run("audit_line", &corpus::audit_lines(), targets::audit_line);
+}

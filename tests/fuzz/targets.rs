@@ -24,6 +24,7 @@ use verbatim::registry::strategy::WriteContext;
 use verbatim::registry::{Target, table};
 use verbatim::request::negotiate::{clauses, router_accepts};
 use verbatim::request::{RequestInfo, UserInfo};
+use verbatim::search::document;
 use verbatim::search::fields::Fields;
 
 /// What an object says it is.
@@ -400,5 +401,18 @@ pub(crate) fn audit_policy(bytes: &[u8]) {
         let info = RequestInfo::parse(&Method::GET, path, "").expect("a path");
         let _ = policy.evaluate(&info, Some(&user));
         let _ = policy.evaluate(&info, None);
+    }
+}
+
+/// What is taken as an event is JSON, and every value that points into the line can be read.
+pub(crate) fn audit_line(bytes: &[u8]) {
+    static FIELDS: LazyLock<Fields> = LazyLock::new(Fields::new);
+    let Ok(prepared) = document::prepare(&FIELDS, bytes) else {
+        return;
+    };
+    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok();
+    assert!(is_json, "an event is no JSON");
+    for (field, _) in FIELDS.schema.fields() {
+        prepared.document.texts(field).for_each(drop);
     }
 }

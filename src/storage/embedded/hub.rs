@@ -232,7 +232,7 @@ pub(super) fn run(shared: &Shared, tables: &Tables) {
     let hub = &shared.hub;
     let mut next_tick = Instant::now() + TICK;
     let mut ticks = 0_u32;
-    while let Some(work) = shared.dispatches.take(usize::MAX, next_tick) {
+    while let Some(work) = shared.dispatches.take(usize::MAX, next_tick, false) {
         let mut asked = false;
         for dispatch in work {
             match dispatch {

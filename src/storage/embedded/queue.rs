@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// See the module.
 pub(super) struct Queue<T> {
@@ -46,8 +46,12 @@ impl<T> Queue<T> {
 
     /// Takes up to `max` items, waiting for the first until `until`. An empty answer means the
     /// time came; `None` that the queue is closed and drained.
-    pub(super) fn take(&self, max: usize, until: Instant) -> Option<Vec<T>> {
+    ///
+    /// With `after_others`, where every processor is busy, whoever pushed the first item goes on before
+    /// it is taken, and others push theirs: a consumer that came at once would stop them for each item.
+    pub(super) fn take(&self, max: usize, until: Instant, after_others: bool) -> Option<Vec<T>> {
         let mut state = self.state.lock();
+        let has_waited = state.items.is_empty();
         while state.items.is_empty() {
             if state.closed {
                 return None;
@@ -55,6 +59,9 @@ impl<T> Queue<T> {
             if self.filled.wait_until(&mut state, until).timed_out() {
                 break;
             }
+        }
+        if has_waited && after_others {
+            MutexGuard::unlocked(&mut state, std::thread::yield_now);
         }
         let count = state.items.len().min(max);
         let taken = state.items.drain(..count).collect();

@@ -1,7 +1,9 @@
 //! The writer thread: group commit and expiry.
 //!
 //! It alone makes revisions. While one batch is being synced the next one gathers in the queue, so
-//! that the cost of an fsync is shared by all who wait.
+//! that the cost of an fsync is shared by all who wait. Where the disk is fast and the processors are
+//! busy, batches would be of one write each, and each would stop the threads that make the next ones;
+//! then the writer lets them go first (see [`Rate`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +22,10 @@ use crate::storage::{Error, Revision};
 const BATCH_WRITES_MAX: usize = 1024;
 /// Batches the dispatcher may be behind before the writer waits for it (it never waits itself).
 const DISPATCH_BACKLOG_MAX: usize = 256;
+/// Over how long the rate of writes is counted.
+const RATE_WINDOW: Duration = Duration::from_millis(4);
+/// Writes in that time from which on batches are gathered: three to four thousand a second.
+const MANY_WRITES: usize = 14;
 /// How often deadlines are compared with the clock at least, which may be set meanwhile.
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
 
@@ -94,6 +100,34 @@ pub(super) struct Writer {
     revision: Revision,
 }
 
+/// How many writes come. One client after the other, who each wait for an answer, do not make many.
+struct Rate {
+    since: Instant,
+    writes: usize,
+    is_high: bool,
+}
+
+impl Rate {
+    fn starting(now: Instant) -> Self {
+        Rate {
+            since: now,
+            writes: 0,
+            is_high: false,
+        }
+    }
+
+    /// Whether more came, when last counted, than are worth a batch each.
+    fn is_high(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.since);
+        if passed >= RATE_WINDOW {
+            let windows = passed.as_secs_f64() / RATE_WINDOW.as_secs_f64();
+            self.is_high = self.writes as f64 >= MANY_WRITES as f64 * windows;
+            (self.since, self.writes) = (now, 0);
+        }
+        self.is_high
+    }
+}
+
 /// What became of the writes of one batch.
 #[derive(Default)]
 struct Batch {
@@ -115,11 +149,15 @@ impl Writer {
 
     /// Runs until the queue is closed and drained.
     pub(super) fn run(mut self) {
+        let mut rate = Rate::starting(Instant::now());
         loop {
-            let until = Instant::now() + self.until_expiry();
-            let Some(mut writes) = self.shared.writes.take(BATCH_WRITES_MAX, until) else {
+            let now = Instant::now();
+            let (until, is_high) = (now + self.until_expiry(), rate.is_high(now));
+            let writes = self.shared.writes.take(BATCH_WRITES_MAX, until, is_high);
+            let Some(mut writes) = writes else {
                 break;
             };
+            rate.writes += writes.len();
             let passed = self.take_expired(&mut writes);
             if !writes.is_empty() {
                 self.shared.dispatches.wait_below(DISPATCH_BACKLOG_MAX);
@@ -281,4 +319,25 @@ fn now_ms() -> u64 {
 
 fn deadline_ms(now_ms: u64, ttl: Duration) -> u64 {
     now_ms.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_many_clients_make_a_high_rate() {
+        let start = Instant::now();
+        let mut rate = Rate::starting(start);
+        let at = |windows: u32| start + RATE_WINDOW * windows;
+        assert!(!rate.is_high(at(0)));
+        rate.writes = MANY_WRITES - 1;
+        assert!(!rate.is_high(at(1)));
+        rate.writes = MANY_WRITES;
+        assert!(rate.is_high(at(2)));
+        assert!(rate.is_high(at(2) + RATE_WINDOW / 2), "until counted again");
+        // As many, in twice the time.
+        rate.writes = MANY_WRITES;
+        assert!(!rate.is_high(at(4)));
+    }
 }
