@@ -114,7 +114,7 @@ fn texts<'a>(reader: &mut Plain<'a>) -> Option<Texts<'a>> {
 }
 
 fn body<'a>(reader: &mut Plain<'a>) -> Option<&'a str> {
-    // Null counts as none.
+    // Null is not as usual.
     let is_there = reader.peek()? != b'n';
     let from = reader.at;
     reader.skip(0)?;

@@ -7,7 +7,8 @@
 //! # Invariants
 //! - Sets of paths are trees of sorted nodes; every operation on them is one pass over both.
 //! - A write that changes nothing leaves the entries as they are, without decoding them; one that
-//!   changes only what its writer owns alone changes the time of one entry (`in_place`).
+//!   changes only what its writer owns alone changes the time of one entry (`in_place`). A create's
+//!   entry is written in one pass over the object (`created`).
 //! - Nobody owns kind, apiVersion and what the system writes in metadata ([`STRIPPED_METADATA`]).
 //!
 //! # Decisions
