@@ -5,6 +5,7 @@
 //! workers has ten thousand places for four documents each.
 
 use chrono::{DateTime, NaiveDate};
+use serde_json::value::RawValue;
 use tantivy::schema::document::{ReferenceValue, ReferenceValueLeaf, Value};
 use tantivy::schema::{Document, Field};
 
@@ -16,7 +17,6 @@ use crate::search::event::{
 use crate::search::fields::Fields;
 use crate::search::in_flight::Ticket;
 use crate::search::micros::Durations;
-use crate::search::reader;
 
 /// Longer keywords are cut, well below tantivy's limit.
 const KEYWORD_MAX_BYTES: usize = 2048;
@@ -182,22 +182,7 @@ impl Document for EventDocument {
 /// Prepares one line.
 pub fn prepare(fields: &Fields, line: &[u8]) -> Result<Prepared, Error> {
     let line = std::str::from_utf8(line).map_err(Error::Encoding)?;
-    match reader::event(line) {
-        Some((event, trace)) => document(fields, line, &event, trace),
-        None => {
-            let event = serde_json::from_str(line).map_err(Error::Shape)?;
-            document(fields, line, &event, None)
-        }
-    }
-}
-
-/// `trace`: where it was read already.
-fn document(
-    fields: &Fields,
-    line: &str,
-    event: &Event<'_>,
-    trace: Option<Trace<'_>>,
-) -> Result<Prepared, Error> {
+    let event: Event<'_> = serde_json::from_str(line).map_err(Error::Shape)?;
     let received = DateTime::parse_from_rfc3339(&event.request_received_timestamp).ok();
     let reached = DateTime::parse_from_rfc3339(&event.stage_timestamp).ok();
     let time = reached.or(received).ok_or(Error::NoTime)?.to_utc();
@@ -216,7 +201,7 @@ fn document(
         values: Vec::with_capacity(64),
     };
     writer.number(fields.key, key);
-    writer.event(event, trace, latency);
+    writer.event(&event, latency);
     writer.values.push((fields.event, Slot::Whole));
     let (spare, values) = (writer.spare, writer.values);
     Ok(Prepared {
@@ -364,7 +349,7 @@ impl<'e> Writer<'e> {
         self.values.push((field, Slot::Number(value)));
     }
 
-    fn event(&mut self, event: &Event<'e>, trace: Option<Trace<'e>>, latency: Option<u64>) {
+    fn event(&mut self, event: &Event<'e>, latency: Option<u64>) {
         let f = self.fields;
         if !event.audit_id.is_empty() {
             self.number(f.audit_id, unique(&event.audit_id));
@@ -398,11 +383,12 @@ impl<'e> Writer<'e> {
             self.number(f.latency, micros);
         }
         self.number(f.bytes, self.line.len() as u64);
-        let durations = self.annotations(&event.annotations, trace, &event.request_uri);
+        let durations = self.annotations(&event.annotations, &event.request_uri);
         let from = self.spare.len();
         self.spare.push_str(&self.words);
         self.values.push((f.text, self.spared(from)));
-        self.bodies(event.request_object, event.response_object);
+        let body = |body: Option<&'e RawValue>| body.map_or("", RawValue::get);
+        self.bodies(body(event.request_object), body(event.response_object));
         for packed in durations.packed() {
             self.number(f.pipeline_micros, packed);
         }
@@ -457,22 +443,17 @@ impl<'e> Writer<'e> {
     }
 
     /// Answers how long the stages of the pipeline took.
-    fn annotations<'t>(
-        &mut self,
-        annotations: &'t Annotations<'_>,
-        trace: Option<Trace<'t>>,
-        uri: &str,
-    ) -> Durations {
+    fn annotations(&mut self, annotations: &Annotations<'_>, uri: &str) -> Durations {
         let f = self.fields;
         let mut kind = match uri.strip_prefix("/audit.verbatim.dev/") {
             Some("gap") => "gap",
             Some("policy") => "policy",
             _ => "request",
         };
-        let (mut unread, mut cluster, mut decision) = (None, "", "");
+        let (mut trace, mut cluster, mut decision) = (None, "", "");
         for (key, value) in annotations {
             match &**key {
-                TRACE_ANNOTATION => unread = Some(value),
+                TRACE_ANNOTATION => trace = Some(value),
                 CLUSTER_ANNOTATION => cluster = value,
                 DECISION_ANNOTATION => decision = value,
                 _ => self.words(value),
@@ -484,7 +465,7 @@ impl<'e> Writer<'e> {
                 self.keyword(f.annotation, &format!("{key}={value}"));
             }
         }
-        let trace = trace.or_else(|| serde_json::from_str(unread?).ok());
+        let trace = trace.map(|text| serde_json::from_str::<Trace<'_>>(text).unwrap_or_default());
         let trace = trace.unwrap_or_default();
         let durations = self.trace(&trace);
         self.keyword(f.cluster, cluster);
@@ -578,149 +559,7 @@ fn is_good(row: &StageRow<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::base::tree::{Value as Tree, json};
-
-    /// What serde reads of a line, and what the reader does, where the line is as usual.
-    fn both_ways(fields: &Fields, line: &str) -> [Option<Vec<(Field, String)>>; 2] {
-        let by_serde = serde_json::from_str(line).ok();
-        let by_serde = by_serde.and_then(|event| document(fields, line, &event, None).ok());
-        let read =
-            reader::event(line).map(|(event, trace)| document(fields, line, &event, trace).ok());
-        let shown = |prepared: Prepared| {
-            let document = prepared.document;
-            let value = |(field, slot): &(Field, Slot)| match slot {
-                Slot::Number(number) => (*field, number.to_string()),
-                text => (*field, document.text(*text).to_string()),
-            };
-            document.values.iter().map(value).collect()
-        };
-        let by_serde = by_serde.map(shown);
-        let read = match read {
-            Some(prepared) => prepared.map(shown),
-            None => by_serde.clone(),
-        };
-        [by_serde, read]
-    }
-
-    fn any_text() -> impl Strategy<Value = String> {
-        prop_oneof![
-            "[a-z/]{0,12}",
-            Just("schema \"exempt\", level \"exempt\"".to_string()),
-            "[a\"\\\\\\n\u{1f}é😀]{0,6}",
-        ]
-    }
-
-    fn any_event() -> impl Strategy<Value = Tree> {
-        let stage = (
-            any_text(),
-            0..9_u64,
-            any::<u64>(),
-            any_text(),
-            prop::option::of(any_text()),
-        );
-        let stages = prop::collection::vec(stage, 0..5);
-        let rule = prop_oneof![
-            any::<u64>().prop_map(Tree::from),
-            any_text().prop_map(Tree::from)
-        ];
-        let trace = (
-            any_text(),
-            rule,
-            stages,
-            any::<bool>(),
-            prop::option::of(any::<u64>()),
-        );
-        let groups = prop::collection::vec(any_text(), 0..3);
-        let texts = prop::collection::vec(any_text(), 8);
-        let body = prop_oneof![
-            Just(Tree::Null),
-            any_text().prop_map(|text| json!({"a": [1, -2.5e3, true, null], "b": {text: {}}})),
-        ];
-        (texts, groups, trace, body, any::<[bool; 3]>()).prop_map(
-            |(texts, groups, (by, rule, stages, no_op, lost), body, is_there)| {
-                let stages: Vec<Tree> = stages
-                    .into_iter()
-                    .map(|(name, at, micros, outcome, reason)| match reason {
-                        Some(reason) => json!([name, at, micros, outcome, reason]),
-                        None => json!([name, at, micros, outcome]),
-                    })
-                    .collect();
-                let mut trace = json!({
-                    "us": 1, "by": by, "rule": rule, "noOp": no_op, "stages": stages, "new": {"x": []},
-                });
-                if let Some(lost) = lost {
-                    trace["lost"] = lost.into();
-                }
-                if is_there[0] {
-                    trace["running"] = json!(["store/get", 5]);
-                }
-                let mut event = json!({
-                    "auditID": texts[0], "level": "Metadata", "stage": "ResponseComplete",
-                    "requestURI": texts[1], "verb": texts[2],
-                    "user": {"username": texts[3], "groups": groups, "extra": {"k": ["v"]}},
-                    "sourceIPs": ["::1"], "userAgent": texts[4],
-                    "objectRef": {"resource": texts[5], "name": texts[6]},
-                    "responseStatus": {"metadata": {}, "code": 200, "message": texts[7]},
-                    "requestReceivedTimestamp": "2026-01-01T00:00:01.000000Z",
-                    "stageTimestamp": "2026-01-01T00:00:01.700000Z",
-                    "annotations": {"x": texts[1], "audit.verbatim.dev/stages": trace.to_string()},
-                });
-                if is_there[1] {
-                    event["requestObject"] = body.clone();
-                }
-                if is_there[2] {
-                    event["responseObject"] = body;
-                    event["impersonatedUser"] = Tree::Null;
-                }
-                event
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn lines_read_as_serde_reads_them(event in any_event()) {
-            let fields = Fields::new();
-            let line = event.to_string();
-            let [by_serde, read] = both_ways(&fields, &line);
-            prop_assert!(by_serde.is_some());
-            prop_assert_eq!(read, by_serde);
-        }
-
-        #[test]
-        fn damaged_lines_read_as_serde_reads_them(
-            event in any_event(),
-            at in any::<prop::sample::Index>(),
-            length in 0..3_usize,
-            put in prop_oneof![Just(""), Just("\""), Just("\\"), Just(","), Just("}"), Just("0"), Just(" "), Just("null")],
-        ) {
-            let fields = Fields::new();
-            let mut line = event.to_string();
-            let from = line.floor_char_boundary(at.index(line.len()));
-            let to = line.floor_char_boundary((from + length).min(line.len()));
-            line.replace_range(from..to.max(from), put);
-            let [by_serde, read] = both_ways(&fields, &line);
-            prop_assert_eq!(read, by_serde);
-        }
-    }
-
-    #[test]
-    fn usual_lines_need_no_serde() {
-        let trace = r#"{\"us\":180,\"by\":\"x509\",\"rule\":8,\"stages\":[[\"flow-control\",51,7,\"ok\",\"schema \\\"exempt\\\"\"]]}"#;
-        let line = format!(
-            r#"{{"kind":"Event","auditID":"a","verb":"get","user":{{"username":"u","groups":["g"]}},"sourceIPs":["::1"],"objectRef":{{"name":"p"}},"responseStatus":{{"metadata":{{}},"code":200}},"responseObject":{{"a":[1]}} ,"annotations":{{"audit.verbatim.dev/stages":"{trace}","x":"y"}}}}"#
-        );
-        let (event, trace) = reader::event(&line).expect("is as usual");
-        assert_eq!(event.response_object, r#"{"a":[1]}"#);
-        assert_eq!(event.annotations.len(), 1);
-        assert_eq!(
-            trace.expect("a trace").stages[0].reason,
-            r#"schema "exempt""#
-        );
-    }
 
     #[test]
     fn values_are_in_the_order_of_the_schema() {

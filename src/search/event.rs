@@ -15,13 +15,13 @@ use crate::base::tree::{Value, json};
 /// Which cluster an event comes from, where several are collected.
 pub const CLUSTER_ANNOTATION: &str = "audit.verbatim.dev/cluster";
 /// Stages of the pipeline that are read of one request.
-pub(super) const STAGES_MAX: usize = 64;
+const STAGES_MAX: usize = 64;
 
 /// A list of strings.
 pub(super) type Texts<'a> = Vec<Cow<'a, str>>;
 
 /// An `audit.k8s.io/v1` Event.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event<'a> {
     #[serde(borrow, default, rename = "auditID")]
@@ -46,10 +46,10 @@ pub(super) struct Event<'a> {
     pub(super) object_ref: Option<ObjectRef<'a>>,
     #[serde(borrow)]
     pub(super) response_status: Option<ResponseStatus<'a>>,
-    #[serde(borrow, default, deserialize_with = "body")]
-    pub(super) request_object: &'a str,
-    #[serde(borrow, default, deserialize_with = "body")]
-    pub(super) response_object: &'a str,
+    #[serde(borrow)]
+    pub(super) request_object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) response_object: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) request_received_timestamp: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -155,12 +155,6 @@ pub(super) struct StageRow<'a> {
 
 /// The stage that was running when time was up: `[name, for µs]`, or several of these.
 pub(super) struct Running<'a>(pub(super) Vec<(Cow<'a, str>, u64)>);
-
-/// The text of a body; empty where there is none.
-fn body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'de str, D::Error> {
-    let raw: Option<&RawValue> = Option::deserialize(deserializer)?;
-    Ok(raw.map_or("", RawValue::get))
-}
 
 /// A string of any spelling, borrowed where it has no escapes.
 #[derive(Deserialize)]

@@ -42,7 +42,6 @@
 mod in_flight;
 mod micros;
 mod pace;
-mod reader;
 
 pub mod api;
 pub mod days;

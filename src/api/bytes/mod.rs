@@ -26,7 +26,6 @@ mod tree;
 mod write;
 
 pub use labels::Labels;
-pub use plain::plain_len;
 pub use shape::{FieldValue, Shape};
 pub use tree::tree;
 pub use write::{needs_escapes, string as push_string, value as push_value};

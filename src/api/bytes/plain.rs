@@ -4,7 +4,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// Length of the part of `text` before the first quote, backslash or control character.
-pub fn plain_len(text: &[u8]) -> usize {
+pub(super) fn plain_len(text: &[u8]) -> usize {
     let mut rest = text;
     while let Some((eight, more)) = rest.split_first_chunk::<8>() {
         let stops = stops(u64::from_le_bytes(*eight));

@@ -247,7 +247,7 @@ fn group<'k, 'v>(
     group
 }
 
-pub(super) fn compare_lists(
+fn compare_lists(
     list: &List,
     old: &[Value],
     new: &[Value],

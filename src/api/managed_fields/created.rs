@@ -5,14 +5,18 @@
 
 use super::Filter;
 use super::STRIPPED_METADATA;
-use super::compare::{compare_lists, is_scalar};
+use super::compare::is_scalar;
 use super::element::{Element, same};
 use super::set::Set;
 use super::typed::{Kind, Members, Type, item_element, items_of, members_of};
 use crate::api::schema::List;
 use crate::base::tree::{Key, Map, Value};
 
-/// The FieldsV1 object of what `new` sets that `zero` does not; `None` where only the long way can tell.
+/// No fields.
+static NOTHING: Set = Set { nodes: Vec::new() };
+
+/// The FieldsV1 object of what `new` sets that `zero`, whose lists are empty, does not; `None` where
+/// only the long way can tell.
 ///
 /// # Errors
 /// When an item of a keyed list has no identity.
@@ -22,7 +26,6 @@ pub(super) fn fields_of_create(
     ty: Type<'_>,
     filter: &Filter,
 ) -> Result<Option<Map>, String> {
-    static NOTHING: Set = Set { nodes: Vec::new() };
     let without = match filter {
         Filter::All => &NOTHING,
         Filter::Without(fields) => fields,
@@ -31,50 +34,46 @@ pub(super) fn fields_of_create(
     let (Some(zero), Some(new)) = (zero.as_object(), new.as_object()) else {
         return Ok(None);
     };
-    let Kind::Map(members) = ty.kind(&Value::Object(Map::new())) else {
+    let Kind::Map(types) = ty.kind(&Value::Object(Map::new())) else {
         return Ok(None);
     };
     let mut out = Map::new();
-    for (name, value) in new {
-        if matches!(name.as_str(), "kind" | "apiVersion") {
-            continue;
-        }
-        let Some(without) = below(without, name) else {
-            continue;
+    let own = |name: &str| !matches!(name, "kind" | "apiVersion" | "metadata");
+    members(types, Some(zero), new, own, without, &mut out)?;
+    let metadata = new.get("metadata").and_then(Value::as_object);
+    if let Some(new) = metadata
+        && let Some(without) = below(without, "metadata")
+    {
+        let types = match types.member("metadata").0.kind(&Value::Object(Map::new())) {
+            Kind::Map(types) => types,
+            Kind::Leaf | Kind::List(_) => Members::Each(Type::Deduced),
         };
-        let (ty, _) = members.member(name);
-        let old = zero.get(name);
-        if name == "metadata" {
-            let mut inner = Map::new();
-            metadata(old, value, ty, without, &mut inner)?;
-            put(field_text(name), false, inner, &mut out);
-        } else {
-            member(field_text(name), old, value, ty, without, &mut out)?;
-        }
+        let zero = zero.get("metadata").and_then(Value::as_object);
+        let own = |name: &str| !STRIPPED_METADATA.contains(&name);
+        let mut inner = Map::new();
+        members(types, zero, new, own, without, &mut inner)?;
+        put(field_text("metadata"), false, inner, &mut out);
     }
     Ok(Some(out))
 }
 
-fn metadata(
-    zero: Option<&Value>,
-    new: &Value,
-    ty: Type<'_>,
+/// Puts in what is owned of the members that `can_own` says yes to.
+fn members(
+    types: Members<'_>,
+    old: Option<&Map>,
+    new: &Map,
+    can_own: impl Fn(&str) -> bool,
     without: &Set,
     out: &mut Map,
 ) -> Result<(), String> {
-    let members = match ty.kind(new) {
-        Kind::Map(members) => members,
-        Kind::Leaf | Kind::List(_) => Members::Each(Type::Deduced),
-    };
-    for (name, value) in new.as_object().into_iter().flatten() {
-        if STRIPPED_METADATA.contains(&name.as_str()) {
+    for (name, value) in new.iter().filter(|(name, _)| can_own(name)) {
+        let Some(without) = below(without, name) else {
             continue;
-        }
-        if let Some(without) = below(without, name) {
-            let old = zero.and_then(|zero| zero.get(name));
-            let (ty, _) = members.member(name);
-            member(field_text(name), old, value, ty, without, out)?;
-        }
+        };
+        let old = old.and_then(|old| old.get(name));
+        let mut inner = Map::new();
+        let is_owned = fill(old, value, types.member(name).0, without, &mut inner)?;
+        put(field_text(name), is_owned, inner, out);
     }
     Ok(())
 }
@@ -84,7 +83,6 @@ fn below<'s>(without: &'s Set, name: &str) -> Option<&'s Set> {
     if without.nodes.is_empty() {
         return Some(without);
     }
-    static NOTHING: Set = Set { nodes: Vec::new() };
     match without.find(&Element::field(name)) {
         None => Some(&NOTHING),
         Some(node) if node.member => None,
@@ -110,20 +108,6 @@ fn field_text(name: &str) -> Key {
     text
 }
 
-fn member(
-    text: Key,
-    old: Option<&Value>,
-    new: &Value,
-    ty: Type<'_>,
-    without: &Set,
-    out: &mut Map,
-) -> Result<(), String> {
-    let mut inner = Map::new();
-    let is_owned = fill(old, new, ty, without, &mut inner)?;
-    put(text, is_owned, inner, out);
-    Ok(())
-}
-
 /// Fills in what is owned below a value; answers whether the value itself is.
 fn fill(
     old: Option<&Value>,
@@ -132,56 +116,35 @@ fn fill(
     without: &Set,
     out: &mut Map,
 ) -> Result<bool, String> {
+    let is_changed = || old.is_none_or(|old| !same(old, new));
     match ty.kind_of(old, Some(new)) {
-        Kind::Leaf => return Ok(old.is_none_or(|old| !same(old, new))),
-        Kind::Map(members) => {
+        Kind::Leaf => return Ok(is_changed()),
+        Kind::Map(types) => {
             let (left, right) = (members_of(old), members_of(Some(new)));
             if left.is_none() && right.is_none() {
-                return Ok(old.is_none_or(|old| !same(old, new)));
+                return Ok(is_changed());
             }
-            for (name, value) in right.into_iter().flatten() {
-                let Some(without) = below(without, name) else {
-                    continue;
-                };
-                let old = left.and_then(|left| left.get(name));
-                let (ty, _) = members.member(name);
-                member(field_text(name), old, value, ty, without, out)?;
+            if let Some(right) = right {
+                members(types, left, right, |_| true, without, out)?;
             }
         }
-        Kind::List(list) => {
-            let (left, right) = (items_of(old), items_of(Some(new)));
-            if left.is_empty() && right.is_empty() {
-                return Ok(old.is_none_or(|old| !same(old, new)));
-            }
-            items(list, left, right, without, out)?;
-        }
+        Kind::List(list) => match items_of(Some(new)) {
+            [] => return Ok(is_changed()),
+            new => items(list, new, out)?,
+        },
     }
     Ok(old.is_none_or(|old| is_scalar(old) != is_scalar(new)))
 }
 
-fn items(
-    list: &List,
-    old: &[Value],
-    new: &[Value],
-    without: &Set,
-    out: &mut Map,
-) -> Result<(), String> {
-    // The kind without anything set has no items, and no filter looks into a list.
-    if !old.is_empty() || !without.is_empty() {
-        let mut changes = super::compare::Comparison::default();
-        compare_lists(list, old, new, &mut changes)?;
-        let owned = changes.modified.joined(changes.added);
-        let fields = owned.without_subtrees(without).to_fields();
-        out.extend(fields.as_object().cloned().unwrap_or_default());
-        return Ok(());
-    }
+/// Puts in the items of a list that was empty. No filter looks into lists.
+fn items(list: &List, new: &[Value], out: &mut Map) -> Result<(), String> {
     let ty = Type::Known(&list.items);
     for item in new {
         let text = item_element(list, item)?.to_text();
         let mut inner = Map::new();
         // Duplicates are owned as a whole.
         if !out.contains_key(&text) {
-            fill(None, item, ty, without, &mut inner)?;
+            fill(None, item, ty, &NOTHING, &mut inner)?;
         }
         put(text, true, inner, out);
     }

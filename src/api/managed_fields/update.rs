@@ -169,13 +169,7 @@ pub(super) fn track_entries(
     take_changed(&mut entries, &mut changes);
     let owned = changes.into_owned();
     if !owned.is_empty() {
-        let entry = Entry::new(
-            writer.manager,
-            Operation::Update,
-            writer.api_version,
-            writer.subresource,
-        );
-        add(&mut entries, entry, owned, writer);
+        add(&mut entries, owned, writer);
     }
     entries.cap();
     Ok(entries.encode())
@@ -187,17 +181,22 @@ fn type_of<'a>(writer: &'a Writer<'_>) -> Type<'a> {
     known.unwrap_or(Type::Deduced)
 }
 
+/// The writer's entry, without paths.
+fn entry_of(writer: &Writer<'_>) -> Entry {
+    Entry::new(
+        writer.manager,
+        Operation::Update,
+        writer.api_version,
+        writer.subresource,
+    )
+}
+
 /// The entries of what only the writer ever wrote.
 fn created(fields: Map, writer: &Writer<'_>) -> Option<Value> {
     if fields.is_empty() {
         return None;
     }
-    let mut entry = Entry::new(
-        writer.manager,
-        Operation::Update,
-        writer.api_version,
-        writer.subresource,
-    );
+    let mut entry = entry_of(writer);
     entry.time = Some(writer.now.to_string());
     entry.encoded_as(fields);
     Entries(vec![entry]).encode()
@@ -217,9 +216,9 @@ fn take_changed(entries: &mut Entries, changes: &mut Changes<'_>) {
 }
 
 /// Gives `owned` to the writer's entry, now.
-fn add(entries: &mut Entries, mut entry: Entry, owned: Set, writer: &Writer<'_>) {
+fn add(entries: &mut Entries, owned: Set, writer: &Writer<'_>) {
+    let entry = entry_of(writer);
     let at = entries.position(&entry).unwrap_or_else(|| {
-        entry.replace(Set::default());
         entries.0.push(entry);
         entries.0.len() - 1
     });
